@@ -1,0 +1,78 @@
+# Two commands set everything up on a machine with python3, make, git and a
+# network: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CORES ?= all
+UV_VERSION := 0.13.8
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+# The library is found through the Snakefile; programs outside of it need the path.
+export PYTHONPATH := $(CURDIR)/workflow
+
+.PHONY: help demo test format rulegraph pins docs clean benchmark-accuracy benchmark-speed demo-model
+
+help:
+	@echo "make demo                run the whole pipeline on simulated movies, then say where to look"
+	@echo "make test                run all tests, the linters among them"
+	@echo "make format              format the code"
+	@echo "make docs                write the generated parts of docs/ again"
+	@echo "make pins                resolve envs/*.in to pinned versions"
+	@echo "make demo-model          train the model of the demo again"
+	@echo "make benchmark-accuracy  scores on real movies (needs CYTOLAPSE_DATA)"
+	@echo "make benchmark-speed     times and memory (needs CYTOLAPSE_DATA)"
+	@echo "make clean               remove results of the demo"
+
+$(VENV)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Cytolapse needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)."; \
+	  echo "Name another one: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { \
+	  echo "$(PYTHON) cannot make virtual environments; on Debian: apt install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@
+
+$(VENV)/ready: $(VENV)/uv envs/requirements.txt
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet -r envs/requirements.txt
+	@touch $@
+
+$(VENV)/ready-dev: $(VENV)/ready envs/requirements-dev.txt
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet -r envs/requirements-dev.txt
+	@touch $@
+
+demo: $(VENV)/ready
+	python workflow/demo.py prepare demo
+	snakemake --cores $(CORES) --configfile demo/config.yaml
+	@python workflow/demo.py check demo
+
+test: $(VENV)/ready-dev
+	python -m pytest $(PYTEST_OPTIONS)
+
+format: $(VENV)/ready-dev
+	ruff format .
+	ruff check --fix .
+	snakefmt Snakefile workflow/rules
+
+docs: $(VENV)/ready-dev
+	python docs/generate.py
+
+pins: $(VENV)/ready-dev
+	uv pip compile --quiet --no-header --python-version 3.11 --upgrade envs/requirements.in -o envs/requirements.txt
+	uv pip compile --quiet --no-header --python-version 3.11 --upgrade envs/requirements-dev.in -o envs/requirements-dev.txt
+	python docs/generate.py envs
+
+demo-model: $(VENV)/ready
+	python workflow/demo.py annotations demo/annotations
+	snakemake --cores $(CORES) --configfile demo/training.yaml models
+	cp models/demo_new/weights.safetensors models/demo_new/model.json resources/models/demo/
+
+benchmark-accuracy: $(VENV)/ready-dev
+	python benchmarks/accuracy.py
+
+benchmark-speed: $(VENV)/ready-dev
+	python benchmarks/speed.py
+
+clean:
+	rm -rf demo results/demo logs/demo

@@ -1,0 +1,35 @@
+"""Cytolapse: movies of living cells in, tables of growth and expression out."""
+
+import sys
+
+# Every job's script finds the library through this path, on any node.
+sys.path.insert(0, f"{workflow.current_basedir}/workflow")
+
+
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/segment.smk"
+include: "workflow/rules/track.smk"
+include: "workflow/rules/tables.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    """Tables and report of every experiment."""
+    default_target: True
+    input:
+        expand("results/{experiment}/report.html", experiment=plan.experiments),
+        expand(
+            "results/{experiment}/{table}.parquet",
+            experiment=plan.experiments,
+            table=EXPERIMENT_TABLES,
+        ),
+
+
+rule models:
+    """The models that are trained from annotations."""
+    input:
+        expand("models/{model}/model.json", model=plan.trained_models()),

@@ -1,0 +1,171 @@
+"""Real movies from CYTOLAPSE_DATA as experiments, with the truth that is known of them.
+
+Nothing of the data is part of the project: this module lays it out in a
+working folder, as a user would, and names what each frame may be used for.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tifffile
+import yaml
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def data_folder() -> Path:
+    """The folder with the real movies.
+
+    Raises
+    ------
+    SystemExit
+        If it is not there.
+    """
+    folder = Path(os.environ.get("CYTOLAPSE_DATA", REPOSITORY.parent / "shared/data"))
+    if not folder.is_dir():
+        raise SystemExit(f"{folder}: no such folder; set CYTOLAPSE_DATA to the folder with the benchmark movies")
+    return folder
+
+
+def frames(folder: Path, prefix: str) -> dict[int, Path]:
+    """Files PREFIX000.tif, ... by number."""
+    return {int(re.search(r"(\d+)\.tif$", path.name)[1]): path for path in sorted(folder.glob(f"{prefix}*.tif"))}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One movie, the frames that its model learns from, and the frames that judge it.
+
+    Attributes
+    ----------
+    name : str
+        Experiment and model.
+    folder : str
+        Below CYTOLAPSE_DATA.
+    train_frames : tuple of int
+        The seven annotated frames.
+    masks : callable
+        Data folder -> {frame: label image} of the outlines to learn from.
+    judged : callable
+        Whether a frame is far enough from those to be judged on.
+    row : dict
+        Columns of experiments.tsv.
+    """
+
+    name: str
+    folder: str
+    train_frames: tuple[int, ...]
+    masks: Callable[[Path], dict[int, np.ndarray | Path]]
+    judged: Callable[[int], bool]
+    row: dict
+
+
+def _silver(sequence: str) -> Callable[[Path], dict]:
+    return lambda data: frames(data / sequence / "01_ST/SEG", "man_seg")
+
+
+def _supersegger(data: Path) -> dict[int, np.ndarray]:
+    return dict(enumerate(tifffile.imread(data / "SuperSegger-Ecoli/labels_tracked.tif")))
+
+
+GOWT1 = (0, 12, 28, 41, 51, 64, 79)
+HELA = (0, 19, 32, 46, 59, 77, 91)
+# Seven frames of the first half; the second half, when the colony is five times as dense, judges.
+ECOLI = (0, 5, 10, 15, 20, 25, 29)
+
+TASKS = (
+    Task(
+        "gowt1",
+        "Fluo-N2DH-GOWT1",
+        GOWT1,
+        _silver("Fluo-N2DH-GOWT1"),
+        lambda frame: frame not in GOWT1,
+        {"segment_channel": "gfp", "channels": "gfp", "object": "nucleus", "pixel_size_um": 0.2405, "interval": 5},
+    ),
+    Task(
+        "hela",
+        "Fluo-N2DL-HeLa",
+        HELA,
+        _silver("Fluo-N2DL-HeLa"),
+        lambda frame: frame not in HELA,
+        {"segment_channel": "h2b", "channels": "h2b", "object": "nucleus", "pixel_size_um": 0.645, "interval": 30},
+    ),
+    Task(
+        "ecoli",
+        "SuperSegger-Ecoli",
+        ECOLI,
+        _supersegger,
+        lambda frame: frame >= 33,
+        {"segment_channel": "phase", "channels": "phase,fluor1", "object": "cell", "pixel_size_um": 0.1, "interval": 1},
+    ),
+)
+
+# What differs from the defaults of config.yaml, and why.
+OVERRIDES = {
+    # A rod's length says more of its growth than its area, and it has a volume.
+    "ecoli": {"measure": {"volume_model": "rod"}, "analyse": {"size_quantity": "length"}},
+}
+TRAINING: dict[str, dict] = {}
+
+
+def image_of(task: Task, data: Path, frame: int) -> np.ndarray:
+    """The segmented channel of one frame."""
+    if task.name == "ecoli":
+        return tifffile.imread(data / task.folder / "phase.tif", key=frame)
+    return tifffile.imread(frames(data / task.folder / "01", "t")[frame])
+
+
+def prepare(folder: Path, tasks: tuple[Task, ...]) -> None:
+    """Write config, sheet, annotations and links to the movies into `folder`."""
+    data = data_folder().resolve()
+    columns = ["experiment", "movies", "model", "segment_channel", "channels", "object", "pixel_size_um"]
+    lines = ["\t".join([*columns, "frame_interval_min"])]
+    models = {}
+    for task in tasks:
+        movie = _movie(folder, task, data)
+        annotate(folder / "annotations" / task.name, task, data, task.train_frames)
+        row = task.row
+        cells = [task.name, movie, task.name, *(row[column] for column in columns[3:]), row["interval"]]
+        lines.append("\t".join(map(str, cells)))
+        models[task.name] = {
+            "annotations": f"annotations/{task.name}",
+            "pixel_size_um": row["pixel_size_um"],
+            **TRAINING.get(task.name, {}),
+        }
+    (folder / "experiments.tsv").write_text("\n".join(lines) + "\n")
+    config = {
+        "experiments": "experiments.tsv",
+        "models": models,
+        "overrides": {task.name: OVERRIDES[task.name] for task in tasks if task.name in OVERRIDES},
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+def _movie(folder: Path, task: Task, data: Path) -> str:
+    """The movie as the user would point to it."""
+    if task.name != "ecoli":
+        return str(data / task.folder / "01")
+    links = folder / "movies/ecoli/colony"
+    links.mkdir(parents=True, exist_ok=True)
+    for channel in ("phase", "fluor1"):
+        link = links / f"{channel}.tif"
+        link.unlink(missing_ok=True)
+        link.symlink_to(data / task.folder / f"{channel}.tif")
+    return "movies/ecoli/*"
+
+
+def annotate(folder: Path, task: Task, data: Path, chosen: tuple[int, ...]) -> None:
+    """An annotations folder with some frames of a task."""
+    shutil.rmtree(folder, ignore_errors=True)
+    masks = task.masks(data)
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    for frame in chosen:
+        labels = masks[frame] if isinstance(masks[frame], np.ndarray) else tifffile.imread(masks[frame])
+        tifffile.imwrite(folder / f"images/t{frame:03d}.tif", image_of(task, data, frame), compression="zlib")
+        tifffile.imwrite(folder / f"masks/t{frame:03d}.tif", labels.astype(np.uint16), compression="zlib")

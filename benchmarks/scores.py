@@ -1,0 +1,142 @@
+"""Scores of one movie's results against the truth that there is.
+
+SEG, DET, TRA and LNK of complete truth come from py-ctcmetrics, an
+independent program; the rest, where truth has gaps, from counts that are
+written out here.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tifffile
+from ctc_metrics import evaluate_sequence
+
+from cytolapse.evaluation import cell_jaccards, match_cells
+from cytolapse.exports import write_ctc
+
+
+def read(path: Path) -> np.ndarray:
+    return tifffile.imread(path).squeeze().astype(np.int32)
+
+
+def export(results: Path, folder: Path) -> Path:
+    """The results of a movie in the format of the Cell Tracking Challenge."""
+    shutil.rmtree(folder, ignore_errors=True)
+    write_ctc(results / "labels.tif", results / "tracks.parquet", results / "lineage.parquet", folder)
+    return folder
+
+
+def outlines(found: Path, truth: dict, judged) -> dict:
+    """SEG over drawn cells, whatever else a frame holds."""
+    jaccards = [
+        cell_jaccards(_image(mask), read(found / f"mask{frame:03d}.tif"))
+        for frame, mask in truth.items()
+        if judged(frame)
+    ]
+    cells = np.concatenate(jaccards) if jaccards else np.array([])
+    return {"SEG": float(cells.mean()) if len(cells) else None, "SEG_cells": len(cells)}
+
+
+def precision_at(found: Path, truth: dict, judged, ious=(0.5, 0.75)) -> dict:
+    """AP = TP / (TP + FP + FN) over frames on which every cell is drawn."""
+    scores = {}
+    for iou in ious:
+        counts = np.zeros(3, int)
+        for frame, mask in truth.items():
+            if judged(frame):
+                counts += np.array(match_cells(_image(mask), read(found / f"mask{frame:03d}.tif"), iou)[:3])
+        scores[f"AP{round(100 * iou)}"] = float(counts[0] / counts.sum())
+    return scores
+
+
+def detections(found: Path, markers: dict) -> dict:
+    """Recall and precision of cells against the markers of the frames there are.
+
+    A found cell counts where it covers more than half of a marker; markers
+    that share one found cell count as one hit, the others as merged.
+    """
+    hits = extra = missed = merged = 0
+    for frame, mask in markers.items():
+        truth, cells = _image(mask), read(found / f"mask{frame:03d}.tif")
+        owners = _owners(truth, cells)
+        taken = set(owners.values())
+        hits += len(taken)
+        merged += len(owners) - len(taken)
+        missed += len(np.unique(truth[truth > 0])) - len(taken)
+        extra += len(set(np.unique(cells[cells > 0])) - taken)
+    return {"recall": hits / (hits + missed), "precision": hits / (hits + extra), "merged": merged}
+
+
+def challenge(found: Path, truth: Path) -> dict:
+    """DET, TRA and LNK by py-ctcmetrics; every frame must have markers."""
+    scores = evaluate_sequence(str(found), str(truth), metrics=["DET", "TRA", "LNK"])
+    return {name: float(scores[name]) for name in ("DET", "TRA", "LNK")}
+
+
+def divisions(found: Path, markers: dict, man_track: Path, tolerance_frames: int = 1) -> dict:
+    """Divisions found with the right mother and both daughters, at the right time."""
+    true, have = _tracks(man_track), _tracks(found / "res_track.txt")
+    matched = {frame: _owners(_image(mask), read(found / f"mask{frame:03d}.tif")) for frame, mask in markers.items()}
+    wanted, made = _families(true), _families(have)
+    right = 0
+    for mother, daughters in wanted.items():
+        seen_mother = _seen(matched, mother, *true[mother][:2], last=True)
+        seen = {_seen(matched, daughter, *true[daughter][:2], last=False) for daughter in daughters[:2]}
+        if None in seen or len(seen) < 2 or seen_mother not in made or not seen <= set(made[seen_mother]):
+            continue
+        right += abs(have[min(seen)][0] - true[daughters[0]][0]) <= tolerance_frames
+    recall, precision = right / max(len(wanted), 1), right / max(len(made), 1)
+    return {
+        "divisions": len(wanted),
+        "divisions_found": len(made),
+        "division_recall": recall,
+        "division_precision": precision,
+        "division_F1": 2 * right / max(len(wanted) + len(made), 1),
+    }
+
+
+def _image(mask: np.ndarray | Path) -> np.ndarray:
+    return mask.astype(np.int32) if isinstance(mask, np.ndarray) else read(mask)
+
+
+def _tracks(path: Path) -> dict[int, tuple[int, int, int]]:
+    rows = (line.split() for line in path.read_text().splitlines() if line.strip())
+    return {int(label): (int(first), int(last), int(parent)) for label, first, last, parent in rows}
+
+
+def _families(tracks: dict) -> dict[int, list[int]]:
+    families: dict[int, list[int]] = {}
+    for label, (_, _, parent) in sorted(tracks.items()):
+        if parent:
+            families.setdefault(parent, []).append(label)
+    return {mother: daughters for mother, daughters in families.items() if len(daughters) >= 2}
+
+
+def _owners(truth: np.ndarray, found: np.ndarray) -> dict[int, int]:
+    """True label -> the found label that covers more than half of it."""
+    pairs = pd.DataFrame({"true": truth.ravel(), "found": found.ravel()}).query("true > 0")
+    shared = pairs.value_counts().reset_index(name="px").query("found > 0")
+    sizes = pairs["true"].value_counts()
+    most = shared[2 * shared["px"] > shared["true"].map(sizes)]
+    return dict(zip(most["true"], most["found"], strict=True))
+
+
+def _seen(matched: dict, label: int, first: int, last_frame: int, *, last: bool) -> int | None:
+    """The found track on this true one, on the annotated frame nearest its division."""
+    frames = [frame for frame in matched if first <= frame <= last_frame and label in matched[frame]]
+    return matched[max(frames) if last else min(frames)][label] if frames else None
+
+
+def seconds_by_stage(logs: Path) -> dict[str, float]:
+    """Wall time of every stage of one movie, from Snakemake's benchmark files."""
+    return {
+        path.name.removesuffix(".benchmark.tsv"): float(pd.read_csv(path, sep="\t")["s"].sum())
+        for path in sorted(logs.glob("*.benchmark.tsv"))
+    }
+
+
+def write_json(path: Path, content: dict) -> None:
+    path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")

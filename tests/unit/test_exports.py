@@ -1,0 +1,98 @@
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+
+from cytolapse.exports import write_ctc
+from cytolapse.movies import write_stack
+from cytolapse.tables import typed, write_table
+
+
+def movie(tmp_path, cells, parents):
+    """Write labels, tracks and lineage from {(frame, label): track}; each cell is a pixel at (0, label)."""
+    frames = max(frame for frame, _ in cells) + 1 if cells else 2
+    labels = np.zeros((frames, 4, 8), np.uint16)
+    for frame, label in cells:
+        labels[frame, 0, label] = label
+    pages = {"pixel_size_um": 0.5, "frame_interval_min": 5.0, "axes": "TYX", "description": None}
+    write_stack(tmp_path / "labels.tif", labels, shape=labels.shape, dtype="uint16", **pages)
+    rows = [(frame, label, track) for (frame, label), track in cells.items()]
+    tracks = pd.DataFrame(rows, columns=["frame", "label", "track"])
+    of_track = tracks.groupby("track")["frame"]
+    lineage = pd.DataFrame({"first_frame": of_track.min(), "last_frame": of_track.max()}).reset_index()
+    lineage["parent"] = pd.array([parents.get(track) for track in lineage["track"]], "Int64")
+    write_table("tracks", typed("tracks", tracks), tmp_path / "tracks.parquet")
+    write_table("lineage", typed("lineage", lineage), tmp_path / "lineage.parquet")
+    return tmp_path / "labels.tif", tmp_path / "tracks.parquet", tmp_path / "lineage.parquet", tmp_path / "RES"
+
+
+def lines(folder):
+    return [tuple(map(int, line.split())) for line in (folder / "res_track.txt").read_text().splitlines()]
+
+
+def test_masks_hold_tracks_and_the_text_holds_the_family(tmp_path):
+    paths = movie(tmp_path, {(0, 3): 1, (1, 3): 1, (2, 1): 2, (2, 5): 3}, parents={2: 1, 3: 1})
+
+    write_ctc(*paths)
+
+    assert lines(paths[3]) == [(1, 0, 1, 0), (2, 2, 2, 1), (3, 2, 2, 1)]
+    masks = [tifffile.imread(path) for path in sorted(paths[3].glob("mask*.tif"))]
+    assert [mask.dtype for mask in masks] == [np.dtype("uint16")] * 3
+    assert masks[1][0, 3] == 1
+    assert masks[2][0, [1, 5]].tolist() == [2, 3]
+    assert masks[2].astype(int).sum() == 5
+
+
+def test_a_track_with_a_gap_becomes_a_chain_and_its_daughters_hang_on_the_end_of_it(tmp_path):
+    cells = {(0, 1): 1, (2, 1): 1, (3, 1): 1, (4, 2): 2, (4, 3): 3}
+    paths = movie(tmp_path, cells, parents={2: 1, 3: 1})
+
+    write_ctc(*paths)
+
+    assert lines(paths[3]) == [(1, 0, 0, 0), (2, 4, 4, 4), (3, 4, 4, 4), (4, 2, 3, 1)]
+    assert tifffile.imread(paths[3] / "mask003.tif")[0, 1] == 4
+    assert not tifffile.imread(paths[3] / "mask001.tif").any()
+
+
+def test_masks_of_a_longer_export_before_do_not_stay(tmp_path):
+    paths = movie(tmp_path, {(0, 1): 1, (1, 1): 1}, parents={})
+    paths[3].mkdir()
+    (paths[3] / "mask002.tif").write_bytes(b"old")
+
+    write_ctc(*paths)
+
+    assert sorted(path.name for path in paths[3].iterdir()) == ["mask000.tif", "mask001.tif", "res_track.txt"]
+
+
+def test_a_movie_without_cells_gives_empty_masks_and_no_line(tmp_path):
+    paths = movie(tmp_path, {}, parents={})
+
+    write_ctc(*paths)
+
+    assert lines(paths[3]) == []
+    assert not any(tifffile.imread(path).any() for path in paths[3].glob("mask*.tif"))
+
+
+def test_a_cell_that_the_labels_do_not_hold_is_refused(tmp_path):
+    paths = movie(tmp_path, {(0, 1): 1, (1, 1): 1}, parents={})
+    tracks = pd.DataFrame({"frame": [0, 1], "label": [1, 6], "track": [1, 1]})
+    write_table("tracks", typed("tracks", tracks), paths[1])
+
+    with pytest.raises(ValueError, match=r"frame 1 holds no label 6"):
+        write_ctc(*paths)
+
+
+def test_cells_after_the_last_frame_are_refused(tmp_path):
+    paths = movie(tmp_path, {(0, 1): 1, (1, 1): 1}, parents={})
+    tracks = pd.DataFrame({"frame": [0, 9], "label": [1, 1], "track": [1, 1]})
+    write_table("tracks", typed("tracks", tracks), paths[1])
+
+    with pytest.raises(ValueError, match=r"2 frames, but .* has cells in frame 9"):
+        write_ctc(*paths)
+
+
+def test_more_tracks_than_16_bits_number_are_refused(tmp_path):
+    paths = movie(tmp_path, {(0, 1): 1, (1, 1): 70000}, parents={})
+
+    with pytest.raises(ValueError, match=r"70000 tracks, gaps cut; .* numbers 65535 at most"):
+        write_ctc(*paths)

@@ -1,0 +1,198 @@
+"""Random views of annotated images: places, rolls, flips, rotations, bending and light.
+
+All numbers are drawn from the generator that is handed in, so that a seed
+gives the same views again.
+"""
+
+import numpy as np
+from scipy import ndimage
+
+ROTATIONS = ("any", "right_angles", "none")
+
+_BEND_SPACING_PX = 64
+"""Distance between the points that are moved to bend an image."""
+
+
+def augment(
+    image: np.ndarray,
+    targets: np.ndarray,
+    *,
+    crop_px: int,
+    rng: np.random.Generator,
+    roll: bool,
+    flip: bool,
+    rotation: str,
+    zoom_fraction: float,
+    bend_px: float,
+    gain_fraction: float,
+    offset: float,
+    gamma_fraction: float,
+    noise: float,
+    blur_px: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """One random view of an image, and what is to be learned of it.
+
+    The view is cut at a random place. Half of the views are cut from the
+    image rolled in y and x by random distances, so that what leaves on one
+    side comes in on the other; the others, and all views of an image smaller
+    than the view, see the image mirrored beyond its edges. Half of the views
+    are turned by any angle, zoomed and bent, where that is asked for; the
+    others keep their pixels as they are, only turned by right angles, so that
+    the network also sees noise that no interpolation has smoothed.
+
+    Parameters
+    ----------
+    image : float32 array of shape (channels, y, x)
+        Normalised: background near 0, cells near 1.
+    targets : array of shape (k, y, x)
+        Planes that belong to the image. They move with it; values are taken
+        from the nearest pixel and never mixed.
+    crop_px : int
+        Side of the view.
+    rng : numpy Generator
+        Where the random numbers come from.
+    roll, flip : bool
+        Whether views are rolled, and flipped in y and in x.
+    rotation : {'any', 'right_angles', 'none'}
+        Angles that views are turned by.
+    zoom_fraction : float
+        Largest change of scale, below 1: 0.1 gives 1 / 1.1 to 1.1.
+    bend_px : float
+        Standard deviation of the distance by which points 64 px apart are
+        moved.
+    gain_fraction, gamma_fraction : float
+        Largest change of contrast and of gamma: 0.2 gives 1 / 1.2 to 1.2.
+        Gamma acts on values above 0 alone.
+    offset : float
+        Largest change of brightness, up or down.
+    noise : float
+        Largest standard deviation of the noise added to pixels.
+    blur_px : float
+        Largest standard deviation of the blur; half of the views are blurred.
+
+    Returns
+    -------
+    image : float32 array of shape (channels, crop_px, crop_px)
+    targets : array of shape (k, crop_px, crop_px), of the type of `targets`
+
+    Raises
+    ------
+    ValueError
+        If `rotation` is none of the three, or image and targets differ in
+        size.
+    """
+    if rotation not in ROTATIONS:
+        raise ValueError(f"rotation is {rotation!r}; wanted one of {', '.join(ROTATIONS)}")
+    if image.shape[1:] != targets.shape[1:]:
+        raise ValueError(f"image of shape {image.shape} and targets of shape {targets.shape} differ in size")
+    shape = image.shape[1:]
+    wrap = roll and min(shape) >= crop_px and rng.random() < 0.5
+    bends = (rotation == "any" or zoom_fraction > 0 or bend_px > 0) and rng.random() < 0.5
+    start_px = _place(shape, crop_px, wrap, rng)
+    if bends:
+        view = _bent_view(image, targets, start_px, crop_px, wrap, rng, rotation == "any", zoom_fraction, bend_px)
+    else:
+        view = _plain_view(image, targets, start_px, crop_px, wrap)
+    turns = int(rng.integers(4)) if rotation != "none" else 0
+    flips = [axis for axis in (1, 2) if flip and rng.random() < 0.5]
+    image, targets = (np.ascontiguousarray(np.flip(np.rot90(each, turns, axes=(1, 2)), flips)) for each in view)
+    return _relit(image, rng, gain_fraction, offset, gamma_fraction, noise, blur_px), targets
+
+
+def _place(shape: tuple[int, int], crop_px: int, wrap: bool, rng: np.random.Generator) -> list[int]:
+    """First row and column of the view; a small image lies anywhere inside the view."""
+    start_px = []
+    for side in shape:
+        room = side - crop_px
+        low, high = (0, side - 1) if wrap else (min(room, 0), max(room, 0))
+        start_px.append(int(rng.integers(low, high + 1)))
+    return start_px
+
+
+def _indices(positions: np.ndarray, side: int, wrap: bool) -> np.ndarray:
+    """Positions on an endless axis to rows or columns of the image."""
+    if wrap:
+        return positions % side
+    folded = positions % (2 * side)
+    return np.where(folded < side, folded, 2 * side - 1 - folded)
+
+
+def _plain_view(
+    image: np.ndarray, targets: np.ndarray, start_px: list[int], crop_px: int, wrap: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    rows, columns = (
+        _indices(start + np.arange(crop_px), side, wrap) for start, side in zip(start_px, image.shape[1:], strict=True)
+    )
+    return image[:, rows][:, :, columns], targets[:, rows][:, :, columns]
+
+
+def _bent_view(
+    image: np.ndarray,
+    targets: np.ndarray,
+    start_px: list[int],
+    crop_px: int,
+    wrap: bool,
+    rng: np.random.Generator,
+    turn: bool,
+    zoom_fraction: float,
+    bend_px: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    angle = rng.uniform(-np.pi / 4, np.pi / 4) if turn else 0.0
+    zoom = (1 + zoom_fraction) ** rng.uniform(-1, 1)
+    cosine, sine = np.float32(np.cos(angle) / zoom), np.float32(np.sin(angle) / zoom)
+    middle = (crop_px - 1) / 2
+    steps = np.arange(crop_px, dtype=np.float32) - np.float32(middle)
+    y = cosine * steps[:, None] - sine * steps[None, :] + np.float32(start_px[0] + middle)
+    x = sine * steps[:, None] + cosine * steps[None, :] + np.float32(start_px[1] + middle)
+    if bend_px > 0:
+        y += _bend(crop_px, bend_px, rng)
+        x += _bend(crop_px, bend_px, rng)
+    floor_y, floor_x = np.floor(y), np.floor(x)
+    part_y, part_x = y - floor_y, x - floor_x
+    rows, columns = floor_y.astype(np.int64), floor_x.astype(np.int64)
+    height, width = image.shape[1:]
+    top, bottom = (_indices(rows + step, height, wrap) * width for step in (0, 1))
+    left, right = (_indices(columns + step, width, wrap) for step in (0, 1))
+    pixels = image.reshape(len(image), -1)
+    upper = pixels.take(top + left, axis=1) * (1 - part_x) + pixels.take(top + right, axis=1) * part_x
+    lower = pixels.take(bottom + left, axis=1) * (1 - part_x) + pixels.take(bottom + right, axis=1) * part_x
+    nearest = np.where(part_y < 0.5, top, bottom) + np.where(part_x < 0.5, left, right)
+    bent = upper * (1 - part_y) + lower * part_y
+    return bent.astype(np.float32, copy=False), targets.reshape(len(targets), -1).take(nearest, axis=1)
+
+
+def _bend(crop_px: int, bend_px: float, rng: np.random.Generator) -> np.ndarray:
+    """A smooth field of displacements: random at coarse points, linear between them."""
+    points = crop_px // _BEND_SPACING_PX + 2
+    coarse = rng.normal(0, bend_px, (points, points)).astype(np.float32)
+    at = np.linspace(0, points - 1, crop_px, dtype=np.float32)
+    first = np.minimum(at.astype(np.int64), points - 2)
+    part = at - first
+    weights = np.zeros((crop_px, points), np.float32)
+    weights[np.arange(crop_px), first] = 1 - part
+    weights[np.arange(crop_px), first + 1] += part
+    return weights @ coarse @ weights.T
+
+
+def _relit(
+    image: np.ndarray,
+    rng: np.random.Generator,
+    gain_fraction: float,
+    offset: float,
+    gamma_fraction: float,
+    noise: float,
+    blur_px: float,
+) -> np.ndarray:
+    """Another contrast, brightness, gamma, sharpness and noise, a channel at a time."""
+    lit = np.empty_like(image, dtype=np.float32)
+    for channel, plane in enumerate(image):
+        if blur_px > 0 and rng.random() < 0.5:
+            plane = ndimage.gaussian_filter(plane, rng.uniform(0, blur_px), truncate=3.0)
+        if gamma_fraction > 0:
+            gamma = np.float32((1 + gamma_fraction) ** rng.uniform(-1, 1))
+            plane = np.where(plane > 0, np.maximum(plane, 1e-6) ** gamma, plane)
+        gain = np.float32((1 + gain_fraction) ** rng.uniform(-1, 1))
+        lit[channel] = gain * plane + np.float32(rng.uniform(-offset, offset))
+        if noise > 0:
+            lit[channel] += rng.standard_normal(plane.shape, np.float32) * np.float32(rng.uniform(0, noise))
+    return lit

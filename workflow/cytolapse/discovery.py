@@ -1,0 +1,239 @@
+"""Which movies there are, and whether their content changed: for planning."""
+
+import glob
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from cytolapse.folders import list_images, natural_key
+from cytolapse.planes import MovieRefused, TiffPlanes, count_ome_positions
+
+_MOVIE_ENDINGS = re.compile(r"(\.ome)?\.(tiff?|btf|tf8|zarr)$", re.IGNORECASE)
+_TIFF_ENDINGS = (".tif", ".tiff", ".btf", ".tf8")
+
+# What lies beside movies and is none; matched by a pattern that names no ending, it is passed over.
+_NEVER_MOVIES = re.compile(
+    r"\.(txt|csv|tsv|jsonl?|md|rst|xml|log|ya?ml|ini|cfg|toml|db|pdf|html?|docx?|xlsx?|pptx?|odt|py|r|m|ijm|ipynb|sh|zip|gz"
+    r"|bz2|xz|tar|7z|roi|np[yz]|pkl|pickle|mat|h5|hdf5|parquet|png|jpe?g|gif|bmp|svg|mp4|avi|mov|partial|tmp)$",
+    re.IGNORECASE,
+)
+
+_WILDCARD = re.compile(r"[*?\[]")
+_EDGE_BYTES = 64 * 1024
+_BLOCK_BYTES = 16 * 1024
+_BLOCKS = 16
+_FRAME_EDGE_BYTES = 8 * 1024
+_FRAME_BLOCKS = 2
+
+
+class MovieSource(NamedTuple):
+    """Where a movie is: a file or folder, and the position in a file that holds several."""
+
+    path: str
+    position: int | None
+
+
+def find_movies(pattern: str, root: str | os.PathLike, cache: dict | None = None) -> dict[str, MovieSource]:
+    """Find the movies of an experiment.
+
+    A movie is named by its path below the pattern's fixed part (the folders
+    before the first wildcard), without ending, with every character outside of
+    A-Z a-z 0-9 . _ - made '_'; a position of a file with several adds '_p000'.
+
+    Parameters
+    ----------
+    pattern : str
+        A glob for files or folders ('**' for any depth), or a text file (.txt)
+        with one path or glob a line, '#' before comments.
+    root : path
+        What relative paths are relative to.
+    cache : dict or None
+        Path -> {'stat', 'positions'}, as kept between runs; mutated.
+
+    Returns
+    -------
+    dict
+        Name -> source, in natural order; empty where nothing matches. Paths are
+        as the pattern gives them: relative ones stay relative to `root`.
+
+    Raises
+    ------
+    ValueError
+        If two movies have one name, or a list names a path that is not there.
+    """
+    cache = {} if cache is None else cache
+    movies: dict[str, MovieSource] = {}
+    for name, path in _named_paths(pattern, Path(root)):
+        for movie, source in _positions(name, path, Path(root), cache):
+            if movie in movies and movies[movie] != source:
+                raise ValueError(
+                    f"movies {movies[movie].path} and {source.path} both get the name {movie!r}; rename one of them, "
+                    "or begin the wildcards of the pattern further up"
+                )
+            movies[movie] = source
+    return movies
+
+
+def _named_paths(pattern: str, root: Path) -> Iterator[tuple[str, str]]:
+    if not pattern.lower().endswith(".txt") or _WILDCARD.search(pattern):
+        yield from _matches(pattern, root)
+        return
+    for line in _lines(pattern, root):
+        found = list(_matches(line, root))
+        if not found and not _WILDCARD.search(line):
+            raise ValueError(f"movie {line}: there is no such file or folder; correct the list {pattern}")
+        yield from found
+
+
+def _lines(path: str, root: Path) -> list[str]:
+    try:
+        text = (root / path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"list of movies {path}: cannot be read ({error})") from error
+    lines = [re.sub(r"(^|\s)#.*", "", line).strip() for line in text.splitlines()]
+    remote = next((line for line in lines if "://" in line), None)
+    if remote is not None:
+        raise ValueError(f"list of movies {path}: {remote} is a URL, which is not read in this version; download it")
+    return [line for line in lines if line]
+
+
+def _matches(pattern: str, root: Path) -> Iterator[tuple[str, str]]:
+    """Name and path of every match of one glob."""
+    pattern = pattern.rstrip("/")
+    fixed = _fixed_part(pattern)
+    names_ending = re.search(r"\.[A-Za-z0-9]+$", pattern) is not None
+    for path in sorted(glob.iglob(pattern, root_dir=root, recursive=True), key=natural_key):
+        is_folder = os.path.isdir(root / path)
+        if not is_folder and not names_ending and _NEVER_MOVIES.search(path):
+            continue
+        name = _safe_name(os.path.relpath(path, fixed or "."), is_folder)
+        if name:
+            yield name, path
+
+
+def _fixed_part(pattern: str) -> str:
+    """The folders before the first wildcard; without one, the parent."""
+    if not _WILDCARD.search(pattern):
+        return os.path.dirname(pattern)
+    parts = pattern.split("/")
+    first = next(index for index, part in enumerate(parts) if _WILDCARD.search(part))
+    return "/".join(parts[:first]) or ("/" if pattern.startswith("/") else "")
+
+
+def _safe_name(path: str, is_folder: bool) -> str:
+    stem = _MOVIE_ENDINGS.sub("", path)
+    if stem == path and not is_folder:
+        stem = os.path.splitext(path)[0]
+    return re.sub(r"[^A-Za-z0-9._-]", "_", stem).lstrip(".")
+
+
+def _positions(name: str, path: str, root: Path, cache: dict) -> Iterator[tuple[str, MovieSource]]:
+    count = _cached_positions(root / path, cache) if path.lower().endswith(_TIFF_ENDINGS) else 1
+    if count == 1:
+        yield name, MovieSource(path, None)
+        return
+    for position in range(count):
+        yield f"{name}_p{position:03d}", MovieSource(path, position)
+
+
+def _cached_positions(path: Path, cache: dict) -> int:
+    try:
+        stat = _stat_key(os.stat(path))
+    except OSError:
+        return 1
+    entry = _entry(cache, path, stat)
+    if "positions" not in entry:
+        entry["positions"] = count_positions(path)
+    return entry["positions"]
+
+
+def _entry(cache: dict, path: str | os.PathLike, stat: list) -> dict:
+    """The cache's entry of a path, emptied where the file is not the one it speaks of."""
+    entry = cache.get(str(path))
+    if not isinstance(entry, dict) or entry.get("stat") != stat:
+        entry = cache[str(path)] = {"stat": stat}
+    return entry
+
+
+def count_positions(path: str | os.PathLike) -> int:
+    """Positions (images of one size, in OME's terms) in a TIFF file.
+
+    Returns
+    -------
+    int
+        1 also for a file that cannot be read: `inspect_movie` says what is
+        wrong with it.
+    """
+    if os.path.isdir(path):
+        return 1
+    try:
+        with TiffPlanes(path) as planes:
+            return count_ome_positions(planes)
+    except (MovieRefused, OSError):
+        return 1
+
+
+def fingerprint(path: str | os.PathLike, cache: dict) -> str:
+    """What tells a movie's content from another's, without reading it all.
+
+    Names, sizes and sampled blocks of the file, or of every image of the
+    folder. A changed pixel between the blocks of a large file that keeps its
+    size goes unnoticed.
+
+    Parameters
+    ----------
+    path : path
+    cache : dict
+        Path -> {'stat', 'fingerprint'}, as kept between runs; mutated. Besides
+        the modification time it goes by inode and change time, which no copying
+        program sets back.
+
+    Returns
+    -------
+    str
+        Hexadecimal; 'unreadable' with the reason where the file cannot be read.
+    """
+    try:
+        if not os.path.isdir(path):
+            entry = _entry(cache, path, _stat_key(os.stat(path)))
+            if "fingerprint" not in entry:
+                entry["fingerprint"] = _digest_of(path, [""], _EDGE_BYTES, _BLOCKS)
+            return entry["fingerprint"]
+        names = [*list_images(path), *(["metadata.txt"] if os.path.isfile(os.path.join(path, "metadata.txt")) else [])]
+        stats = [[name, *_stat_key(os.stat(os.path.join(path, name)))] for name in names]
+        # The stats of a thousand frames would bloat the cache: their digest does.
+        stat = [len(names), hashlib.blake2b(repr(stats).encode(), digest_size=16).hexdigest()]
+        entry = _entry(cache, path, stat)
+        if "fingerprint" not in entry:
+            entry["fingerprint"] = _digest_of(path, names, _FRAME_EDGE_BYTES, _FRAME_BLOCKS)
+        return entry["fingerprint"]
+    except OSError as error:
+        return f"unreadable: {error.strerror}"
+
+
+def _stat_key(stat: os.stat_result) -> list[int]:
+    return [stat.st_mtime_ns, stat.st_size, stat.st_ino, stat.st_ctime_ns]
+
+
+def _digest_of(path: str | os.PathLike, names: list[str], edge_bytes: int, blocks: int) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for name in names:
+        with open(os.path.join(path, name) if name else path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            digest.update(f"{name}\0{size}\0".encode())
+            for offset, length in _sampled(size, edge_bytes, blocks):
+                file.seek(offset)
+                digest.update(file.read(length))
+    return digest.hexdigest()
+
+
+def _sampled(size: int, edge_bytes: int, blocks: int) -> list[tuple[int, int]]:
+    """Offset and length of what is read: all of a small file, else both ends and blocks in between."""
+    if size <= 2 * edge_bytes + blocks * _BLOCK_BYTES:
+        return [(0, size)]
+    inner = size - 2 * edge_bytes - _BLOCK_BYTES
+    between = [(edge_bytes + inner * (block + 1) // (blocks + 1), _BLOCK_BYTES) for block in range(blocks)]
+    return [(0, edge_bytes), *between, (size - edge_bytes, edge_bytes)]

@@ -1,0 +1,387 @@
+"""Probabilities to labels: which pixels are cells, and which pixels are one cell."""
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+from tqdm import tqdm
+
+from cytolapse import movies
+from cytolapse.movies import StackReader, write_stack
+from cytolapse.tables import empty_table, write_table
+
+logger = logging.getLogger(__name__)
+
+METHODS = ("threshold", "watershed")
+MOST_LABELS = np.iinfo(np.uint16).max
+
+# Cell minus edge is cut at levels this far apart to look for dips between cells.
+_LEVEL_STEP = 0.1
+# Fewest pixels of a seed, as a part of the fewest pixels of a cell.
+_SEED_PART = 0.25
+# With more regions than this, one pass over the frame is faster than a crop each.
+_MANY_REGIONS = 100
+# Pixels around a crop, so that smoothing sees the same as in the whole frame.
+_CROP_MARGIN_PX = 5
+_FOUR = ndimage.generate_binary_structure(2, 1)
+_EIGHT = ndimage.generate_binary_structure(2, 2)
+
+
+def label_cells(
+    probability: np.ndarray,
+    *,
+    method: str,
+    threshold: float,
+    seed_threshold: float,
+    split_depth: float,
+    min_area_px: int,
+    fill_holes: bool,
+) -> np.ndarray:
+    """Label every cell of one frame.
+
+    A pixel is cell where the probability of cell is above `threshold`.
+    `threshold` calls each connected region of such pixels (sharing a side)
+    a cell. `watershed` also parts cells that touch. It looks at the interior,
+    cell minus edge: a seed is a part of it above `seed_threshold`, and it is
+    several seeds where, between parts that are each large enough to be a
+    cell's, the interior falls by `split_depth` or more. The seeds then grow
+    over their region until they meet, on the ridge of the edge [1]_. A region
+    without a seed stays one cell. A part smaller than `min_area_px` goes to
+    the neighbours that it touches; a region that small is dropped.
+
+    Without the class edge the interior is the shape's alone: the distance to
+    the outside over the greatest such distance in the region.
+
+    Cells on the border of the frame are kept. Cells that lie on top of each
+    other cannot be told by labels, where a pixel has one owner.
+
+    Parameters
+    ----------
+    probability : float array of shape (classes, y, x)
+        Probability, 0 to 1, of cell, then of edge where there are two classes.
+    method : {'threshold', 'watershed'}
+        How cells are parted.
+    threshold : float
+        Probability of cell above which a pixel is cell.
+    seed_threshold : float
+        Interior above which a pixel may be a seed. Read by `watershed` alone.
+    split_depth : float
+        Least fall of the interior between two cells of one region. Read by
+        `watershed` alone.
+    min_area_px : int
+        Fewest pixels of a cell.
+    fill_holes : bool
+        Whether background enclosed by one cell becomes part of it.
+
+    Returns
+    -------
+    int32 array of shape (y, x)
+        0 is background; cells are 1 to n in the order in which their first
+        pixels come, row by row.
+
+    Raises
+    ------
+    ValueError
+        If the array has another shape, or there is no such method.
+
+    References
+    ----------
+    .. [1] F. Meyer, "Topographic distance and watershed lines", Signal
+       Processing 38 (1994) 113-125.
+    """
+    if probability.ndim != 3 or len(probability) not in (1, 2):
+        raise ValueError(
+            f"probability has shape {probability.shape}; wanted (classes, y, x) with the class cell, or cell and edge"
+        )
+    if method not in METHODS:
+        raise ValueError(f"no labelling method is called {method!r}; the methods are {', '.join(METHODS)}")
+    labels = _components(probability[0] > threshold, min_area_px)
+    if method == "watershed":
+        labels = _part(labels, probability, seed_threshold, split_depth, min_area_px)
+    if fill_holes:
+        labels = _filled(labels)
+    return _in_order(labels)
+
+
+def _components(mask: np.ndarray, min_area_px: float) -> np.ndarray:
+    """Connected regions of enough pixels, 1 to n."""
+    labels, count = ndimage.label(mask, _FOUR)
+    kept = np.bincount(labels.ravel(), minlength=count + 1) >= min_area_px
+    kept[0] = False
+    if kept[1:].all():
+        return labels
+    number = np.zeros(count + 1, np.int32)
+    number[kept] = np.arange(1, kept.sum() + 1)
+    return number[labels]
+
+
+def _part(
+    regions: np.ndarray, probability: np.ndarray, seed_threshold: float, split_depth: float, min_area_px: int
+) -> np.ndarray:
+    """Split the regions that hold several seeds; leave the others as they are."""
+    boxes = ndimage.find_objects(regions)
+    windows = boxes if len(boxes) <= _MANY_REGIONS else [(slice(None), slice(None))]
+    labels = regions.copy()
+    highest = len(boxes)
+    for number, window in enumerate(windows, 1):
+        window = _widened(window)
+        here = regions[window]
+        mask = here == number if len(windows) > 1 or len(boxes) == 1 else here > 0
+        interior = _interior(probability[(slice(None), *window)], here, mask)
+        seeds = _seeds(interior, mask, seed_threshold, split_depth, _SEED_PART * min_area_px)
+        for region in _crowded(seeds, here):
+            box = boxes[region - 1]
+            inner = tuple(
+                slice(b.start - (w.start or 0), b.stop - (w.start or 0)) for b, w in zip(box, window, strict=True)
+            )
+            mask = here[inner] == region
+            parts = _grown(np.where(mask, seeds[inner], 0), mask, -interior[inner], min_area_px)
+            labels[box][mask] = parts[mask] + highest
+            highest += int(parts.max())
+    return labels
+
+
+def _widened(window: tuple[slice, slice]) -> tuple[slice, slice]:
+    if window[0].start is None:
+        return window
+    return tuple(slice(max(0, each.start - _CROP_MARGIN_PX), each.stop + _CROP_MARGIN_PX) for each in window)
+
+
+def _interior(probability: np.ndarray, regions: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """How far inside a cell a pixel is: at most 1, low on edges and outside."""
+    if len(probability) == 2:
+        # one pixel of smoothing: the ridge between two cells is often one pixel wide and broken
+        return ndimage.gaussian_filter(probability[0] - probability[1], 1.0)
+    depth_px = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask), 1.0)
+    deepest_px = np.full(int(regions.max()) + 1, np.inf)
+    deepest_px[1:] = ndimage.maximum(depth_px, regions, np.arange(1, len(deepest_px)))
+    return depth_px / deepest_px[regions]
+
+
+def _seeds(
+    interior: np.ndarray, mask: np.ndarray, seed_threshold: float, split_depth: float, min_area_px: float
+) -> np.ndarray:
+    """Seeds, 1 to n: what is above the threshold, cut where the interior dips.
+
+    A seed is replaced by what is left of it at a higher level where that is
+    several parts, each large enough and each rising by `split_depth` above
+    the level: so the dip between them is that deep.
+    """
+    seeds = _components(mask & (interior > seed_threshold), min_area_px)
+    top = float(interior.max(initial=0.0, where=mask))
+    for level in np.arange(seed_threshold + _LEVEL_STEP, top - split_depth, _LEVEL_STEP):
+        higher = _components((seeds > 0) & (interior > level), min_area_px)
+        count = int(higher.max())
+        if count < 2:
+            continue
+        rises = np.zeros(count + 1, bool)
+        rises[higher[interior > level + split_depth]] = True
+        rises[0] = False
+        parent = _owner(higher, seeds)
+        split = np.bincount(parent[rises], minlength=int(seeds.max()) + 1) > 1
+        split[0] = False
+        if split.any():
+            fresh = np.where((rises & split[parent])[higher], higher + int(seeds.max()), 0)
+            seeds = _in_order(np.where(split[seeds], 0, seeds) + fresh)
+    return seeds
+
+
+def _owner(parts: np.ndarray, wholes: np.ndarray) -> np.ndarray:
+    """Of each part 0 to n, the whole that it lies in; 0 for part 0."""
+    owner = np.zeros(int(parts.max()) + 1, np.int64)
+    owner[parts.ravel()] = wholes.ravel()
+    owner[0] = 0
+    return owner
+
+
+def _crowded(seeds: np.ndarray, regions: np.ndarray) -> np.ndarray:
+    """The regions that hold more than one seed."""
+    several = np.bincount(_owner(seeds, regions)[1:]) > 1
+    return np.flatnonzero(several)
+
+
+def _grown(seeds: np.ndarray, mask: np.ndarray, landscape: np.ndarray, min_area_px: int) -> np.ndarray:
+    """Watershed of one region; a seed whose part is too small for a cell gives way."""
+    from skimage.segmentation import watershed
+
+    while True:
+        # The inside of a seed has nowhere to grow: leaving it out saves most of the time.
+        settled = ndimage.minimum_filter(seeds, size=3) == ndimage.maximum_filter(seeds, size=3)
+        settled &= seeds > 0
+        parts = watershed(landscape, np.where(settled, 0, seeds), mask=mask & ~settled)
+        parts[settled] = seeds[settled]
+        area_px = np.bincount(parts.ravel())
+        area_px[0] = 0
+        small = (area_px > 0) & (area_px < min_area_px)
+        # All small: the largest stays, so that the region does not lose every seed.
+        small[area_px.argmax()] = False
+        if not small.any():
+            return parts
+        seeds = np.where(small[seeds], 0, seeds)
+
+
+def _filled(labels: np.ndarray) -> np.ndarray:
+    """Give each hole that borders on one cell only to that cell."""
+    holes, count = ndimage.label(labels == 0, _EIGHT)
+    rim = np.concatenate([holes[0], holes[-1], holes[:, 0], holes[:, -1]])
+    enclosed = np.ones(count + 1, bool)
+    enclosed[rim] = enclosed[0] = False
+    if not enclosed.any():
+        return labels
+    # An enclosed pixel is never on the rim, so that each has its four neighbours.
+    at = np.flatnonzero(enclosed[holes])
+    hole = holes.ravel()[at]
+    lowest = np.full(count + 1, np.iinfo(np.int64).max)
+    highest = np.zeros(count + 1, np.int64)
+    for step in (-labels.shape[1], -1, 1, labels.shape[1]):
+        beside = labels.ravel()[at + step]
+        touch = beside > 0
+        np.minimum.at(lowest, hole[touch], beside[touch])
+        np.maximum.at(highest, hole[touch], beside[touch])
+    filled = labels.copy()
+    filled.ravel()[at] = np.where(lowest == highest, highest, 0)[hole]
+    return filled
+
+
+def _in_order(labels: np.ndarray) -> np.ndarray:
+    """Number the labels 1 to n by their first pixel, row by row."""
+    at = np.flatnonzero(labels)
+    found = labels.ravel()[at]
+    if not len(found):
+        return np.zeros(labels.shape, np.int32)
+    first = np.full(int(found.max()) + 1, labels.size)
+    # The last write to an index stays: backwards, that is the first pixel.
+    first[found[::-1]] = at[::-1]
+    present = np.flatnonzero(first < labels.size)
+    number = np.zeros(len(first), np.int32)
+    number[present[np.argsort(first[present])]] = np.arange(1, len(present) + 1)
+    return number[labels]
+
+
+def label_movie(
+    probability_path: str | os.PathLike,
+    movie_json: str | os.PathLike,
+    model_json: str | os.PathLike,
+    labels_path: str | os.PathLike,
+    confidence_path: str | os.PathLike,
+    *,
+    method: str,
+    threshold: float | None,
+    seed_threshold: float,
+    split_depth: float,
+    min_area_px: int,
+    fill_holes: bool,
+    pixel_size_um: float | None,
+    frame_interval_min: float | None,
+    provenance: dict | None,
+) -> None:
+    """Label every frame of a movie: probability.tif to labels.tif and confidence.parquet.
+
+    Frames are read, labelled and written one by one. A refused movie gives one
+    page of one pixel and a table without rows.
+
+    Parameters
+    ----------
+    probability_path : path
+        Stack (t, classes, y, x), uint8, 255 = 1.
+    movie_json : path
+        What inspect found.
+    model_json : path
+        What is known of the model, with the threshold that suited it best on
+        images left out of training.
+    labels_path : path
+        Stack (t, y, x), uint16, to write.
+    confidence_path : path
+        Table `confidence` to write: mean probability of cell inside each mask.
+    method, seed_threshold, split_depth, min_area_px, fill_holes
+        As in `label_cells`.
+    threshold : float or None
+        Probability of cell above which a pixel is cell; None takes the model's.
+    pixel_size_um, frame_interval_min : float or None
+        As stated in experiments.tsv; None takes the file's.
+    provenance : dict or None
+        Record of this stage; it joins those of the stages before, which travel
+        in the description of probability.tif.
+
+    Raises
+    ------
+    ValueError
+        If a frame holds more cells than 16 bits can number.
+    """
+    info = json.loads(Path(movie_json).read_text())
+    own = {"label": provenance} if provenance else {}
+    if info["status"] == "refused":
+        _write_nothing(labels_path, confidence_path, own)
+        return
+    settings = {
+        "method": method,
+        "threshold": json.loads(Path(model_json).read_text())["threshold"] if threshold is None else threshold,
+        "seed_threshold": seed_threshold,
+        "split_depth": split_depth,
+        "min_area_px": min_area_px,
+        "fill_holes": fill_holes,
+    }
+    rows = []
+    with StackReader(probability_path) as stack:
+        records = {**stack.description, **own}
+        frames, *_, height_px, width_px = stack.shape
+        write_stack(
+            labels_path,
+            _labelled(stack, rows, settings, info["path"]),
+            shape=(frames, height_px, width_px),
+            dtype=np.uint16,
+            pixel_size_um=movies.pixel_size_um(info, pixel_size_um),
+            frame_interval_min=info["frame_interval_min"] if frame_interval_min is None else frame_interval_min,
+            axes="TYX",
+            description=records,
+        )
+    confidence = pd.concat(rows, ignore_index=True)
+    logger.info("%s: %d cells in %d frames", info["path"], len(confidence), frames)
+    write_table("confidence", confidence, confidence_path, metadata={"provenance": json.dumps(records)})
+
+
+def _labelled(stack: StackReader, rows: list[pd.DataFrame], settings: dict, movie: str) -> Iterator[np.ndarray]:
+    """Labels frame by frame; what is known of each mask goes to `rows`."""
+    classes = stack.shape[1] if len(stack.shape) == 4 else 1
+    for frame in tqdm(range(stack.shape[0]), desc="label", unit="frame", mininterval=10):
+        probability = np.stack([stack.read(frame, each) for each in range(classes)]).astype(np.float32) / 255
+        labels = label_cells(probability, **settings)
+        cells = int(labels.max())
+        if cells > MOST_LABELS:
+            raise ValueError(
+                f"movie {movie}, frame {frame}: {cells} cells found, labels.tif numbers at most {MOST_LABELS}; "
+                "these are specks: raise min_area_px or threshold of label"
+            )
+        rows.append(_confidence(frame, labels, probability[0]))
+        yield labels.astype(np.uint16)
+
+
+def _confidence(frame: int, labels: np.ndarray, cell: np.ndarray) -> pd.DataFrame:
+    area_px = np.bincount(labels.ravel())
+    total = np.bincount(labels.ravel(), weights=cell.ravel())
+    return pd.DataFrame(
+        {
+            "frame": frame,
+            "label": np.arange(1, len(area_px)),
+            "mask_confidence": total[1:] / area_px[1:],
+        }
+    )
+
+
+def _write_nothing(labels_path: str | os.PathLike, confidence_path: str | os.PathLike, records: dict) -> None:
+    write_stack(
+        labels_path,
+        [np.zeros((1, 1), np.uint16)],
+        shape=(1, 1, 1),
+        dtype=np.uint16,
+        pixel_size_um=None,
+        frame_interval_min=None,
+        axes="TYX",
+        description=records,
+    )
+    write_table("confidence", empty_table("confidence"), confidence_path, metadata={"provenance": json.dumps(records)})

@@ -1,0 +1,667 @@
+"""The declared Parquet tables: every column with its type, unit and meaning.
+
+A table is written only through its declaration, so that two movies never
+differ in a column's type and a file explains itself. The column reference in
+docs/tables.md is generated from here (`column_reference`).
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cytolapse import __version__
+from cytolapse.files import atomic_path
+
+SCHEMA_VERSION = "1"
+
+SIZE_UNITS = {"area": "um2", "length": "um", "volume": "um3"}
+
+
+class Column(NamedTuple):
+    """One declared column.
+
+    `unit` is 'size' where it depends on the size that the experiment is
+    measured by, and '' where there is none.
+    """
+
+    name: str
+    type: pa.DataType
+    unit: str
+    description: str
+
+
+TEXT, INT, REAL, FLAG = pa.string(), pa.int32(), pa.float64(), pa.bool_()
+
+_SHEET_KEYS = [
+    Column("experiment", TEXT, "", "experiment, as in experiments.tsv"),
+    Column("movie", TEXT, "", "movie, unique in its experiment"),
+    Column("condition", TEXT, "", "condition, as in movies.tsv; null where not given"),
+    Column("replicate", TEXT, "", "biological replicate, as in movies.tsv; null where not given"),
+]
+_SHAPE = [
+    Column("y_px", REAL, "px", "centroid, downwards from the centre of the first row"),
+    Column("x_px", REAL, "px", "centroid, rightwards from the centre of the first column"),
+    Column("y_um", REAL, "um", "y_px times the pixel size"),
+    Column("x_um", REAL, "um", "x_px times the pixel size"),
+    Column("y_aligned_um", REAL, "um", "y_um with the drift of the stage removed"),
+    Column("x_aligned_um", REAL, "um", "x_um with the drift of the stage removed"),
+    Column("area_um2", REAL, "um2", "number of pixels times the area of one"),
+    Column("perimeter_um", REAL, "um", "length of the outline (Crofton, four directions)"),
+    Column("length_um", REAL, "um", "length along the midline, tips included, also of a bent cell"),
+    Column("width_um", REAL, "um", "width of the spherocylinder of this area and length"),
+    Column("major_axis_um", REAL, "um", "long axis of the ellipse of equal second moments"),
+    Column("minor_axis_um", REAL, "um", "short axis of the ellipse of equal second moments"),
+    Column("eccentricity", REAL, "", "of that ellipse, 0 for a circle"),
+    Column("solidity", REAL, "", "area over area of the convex hull"),
+    Column(
+        "orientation_rad",
+        REAL,
+        "rad",
+        "angle from the y axis (rows) to the long axis, counter-clockwise on screen, -pi/2 to pi/2",
+    ),
+    Column("volume_um3", REAL, "um3", "volume by volume_model; null without one; 1 um3 = 1 fL"),
+    Column("volume_model", TEXT, "", "rod (spherocylinder), ellipsoid (of revolution about the long axis) or none"),
+]
+
+_TABLES: dict[str, tuple[str, list[Column]]] = {
+    # of one movie, between the stages
+    "confidence": (
+        "one row a cell and frame as labelled",
+        [
+            Column("frame", INT, "", "frame, from 0"),
+            Column("label", INT, "", "number of the cell in labels.tif of this frame"),
+            Column("mask_confidence", REAL, "", "mean probability of cell inside the mask, 0 to 1"),
+        ],
+    ),
+    "objects": (
+        "one row a cell and frame: position and shape",
+        [
+            Column("frame", INT, "", "frame, from 0"),
+            Column("label", INT, "", "number of the cell in labels.tif of this frame"),
+            Column("area_px", INT, "px2", "number of pixels"),
+            *_SHAPE,
+            Column(
+                "intensity_au", REAL, "au", "mean over the mask of the channel that was segmented, background included"
+            ),
+            Column("mask_confidence", REAL, "", "mean probability of cell inside the mask, 0 to 1"),
+            Column("flag_border", FLAG, "", "the mask touches the edge of the frame"),
+        ],
+    ),
+    "intensities": (
+        "one row a cell, frame, channel and compartment; null where the plane was not acquired",
+        [
+            Column("frame", INT, "", "frame, from 0"),
+            Column("label", INT, "", "number of the cell in labels.tif of this frame"),
+            Column("channel", TEXT, "", "channel"),
+            Column("compartment", TEXT, "", "whole, nucleus or ring"),
+            Column("pixels", INT, "px2", "number of pixels measured"),
+            Column("background_au", REAL, "au", "background per pixel under this cell"),
+            Column("background_se_au", REAL, "au", "standard error of background_au"),
+            Column("background_method", TEXT, "", "local (ring around the cell) or frame"),
+            Column("mean_raw_au", REAL, "au", "mean over the mask, background included"),
+            Column("median_raw_au", REAL, "au", "median over the mask, background included"),
+            Column("sd_au", REAL, "au", "standard deviation over the mask"),
+            Column("saturated_fraction", REAL, "", "share of the pixels at the camera's largest value"),
+        ],
+    ),
+    "planes": (
+        "one row a frame and channel: what the plane is worth",
+        [
+            Column("frame", INT, "", "frame, from 0"),
+            Column("channel", TEXT, "", "channel"),
+            Column("acquired", FLAG, "", "false where the microscope took no picture here"),
+            Column("exposure_ms", REAL, "ms", "exposure; null where the file does not say"),
+            Column("background_au", REAL, "au", "background of the frame per pixel, outside of all cells"),
+            Column("background_sd_au", REAL, "au", "robust standard deviation of the background"),
+            Column("saturated_fraction", REAL, "", "share of the pixels at the camera's largest value"),
+            Column(
+                "focus_score",
+                REAL,
+                "",
+                "variance of the Laplacian over squared mean above background; larger is sharper",
+            ),
+            Column("drift_y_px", REAL, "px", "drift of the stage since frame 0; null outside the segmented channel"),
+            Column("drift_x_px", REAL, "px", "drift of the stage since frame 0; null outside the segmented channel"),
+            Column("flag_blank", FLAG, "", "no contrast above camera noise in this plane"),
+            Column("flag_out_of_focus", FLAG, "", "focus score far below that of the neighbouring frames"),
+            Column("flag_saturated", FLAG, "", "more pixels at the camera's largest value than allowed"),
+        ],
+    ),
+    "tracks": (
+        "one row a cell and frame: who is who over time",
+        [
+            Column("frame", INT, "", "frame, from 0"),
+            Column("label", INT, "", "number of the cell in labels.tif of this frame"),
+            Column("track", INT, "", "number of the track, from 1; ends at a division"),
+        ],
+    ),
+    "lineage": (
+        "one row a track: where it comes from and how it ends",
+        [
+            Column("track", INT, "", "number of the track, from 1"),
+            Column("parent", INT, "", "track of the mother; null where there is none or it was not seen"),
+            Column("first_frame", INT, "", "first frame with this cell"),
+            Column("last_frame", INT, "", "last frame with this cell"),
+            Column("start", TEXT, "", "division, entered, movie_start or appeared"),
+            Column("end", TEXT, "", "division, left, movie_end, lost, death or merged"),
+            Column(
+                "division_score",
+                REAL,
+                "",
+                "score of the division that the track ends in, 0 to 1; null where it ends otherwise",
+            ),
+            Column(
+                "division_frame",
+                INT,
+                "",
+                "first frame in which daughters are seen apart, of the division that the track ends in",
+            ),
+        ],
+    ),
+    # of an experiment, for the user
+    "movies": (
+        "one row a movie, also one that could not be processed",
+        [
+            *_SHEET_KEYS[:2],
+            Column("position", TEXT, "", "stage position within the file; null where there is one only"),
+            *_SHEET_KEYS[2:],
+            Column("path", TEXT, "", "where the movie was read from"),
+            Column("status", TEXT, "", "done, refused, excluded or failed"),
+            Column("reason", TEXT, "", "why it is not done"),
+            Column("frames", INT, "", "number of frames"),
+            Column("height_px", INT, "px", "rows of a frame"),
+            Column("width_px", INT, "px", "columns of a frame"),
+            Column("channels", TEXT, "", "channels in order, separated by commas"),
+            Column("object", TEXT, "", "cell or nucleus: what the masks outline"),
+            Column("size_quantity", TEXT, "", "area, length or volume: what is meant by size"),
+            Column("pixel_size_um", REAL, "um", "side of a pixel"),
+            Column("frame_interval_min", REAL, "min", "median time between frames"),
+            Column("interval_even", FLAG, "", "no interval differs by more than 5 % from the median"),
+            Column("warnings", TEXT, "", "what was found odd in the file, separated by '; '"),
+            Column("version", TEXT, "", "version of Cytolapse that segmented the movie"),
+            Column("commit", TEXT, "", "commit of Cytolapse, with '-dirty' where files were changed"),
+            Column("packages_digest", TEXT, "", "digest of the installed packages and their versions"),
+            Column("settings", TEXT, "", "settings of every stage, as JSON"),
+            Column("code_digests", TEXT, "", "digest of the code of every stage, as JSON"),
+            Column("model", TEXT, "", "model, as in config.yaml"),
+            Column("model_digest", TEXT, "", "digest of the weights used"),
+            Column("device", TEXT, "", "device that segmented the movie"),
+            Column("precision", TEXT, "", "arithmetic that the network ran in"),
+            Column("seed", INT, "", "seed that the model was trained with"),
+        ],
+    ),
+    "frames": (
+        "one row a movie and frame",
+        [
+            *_SHEET_KEYS,
+            Column("frame", INT, "", "frame, from 0"),
+            Column("time_h", REAL, "h", "time since the movie's first frame"),
+            Column("drift_y_um", REAL, "um", "drift of the stage since frame 0"),
+            Column("drift_x_um", REAL, "um", "drift of the stage since frame 0"),
+            Column("focus_score", REAL, "", "of the segmented channel; larger is sharper"),
+            Column("cells", INT, "", "number of cells"),
+            Column("background_{channel}_au", REAL, "au", "background of the frame per pixel; null where not acquired"),
+            Column("exposure_{channel}_ms", REAL, "ms", "exposure; null where the file does not say"),
+            Column("flag_blank", FLAG, "", "no contrast above camera noise in the segmented channel"),
+            Column("flag_out_of_focus", FLAG, "", "focus score far below that of the neighbouring frames"),
+            Column("flag_saturated", FLAG, "", "too many pixels at the camera's largest value in some channel"),
+        ],
+    ),
+    "cells": (
+        "one row a cell and frame",
+        [
+            *_SHEET_KEYS,
+            Column("frame", INT, "", "frame, from 0"),
+            Column("time_h", REAL, "h", "time since the movie's first frame"),
+            Column(
+                "time_since_event_h",
+                REAL,
+                "h",
+                "time since the last event (treatment); negative before the first; null where no event is given",
+            ),
+            Column("label", INT, "", "number of the cell in labels.tif of this frame"),
+            Column("track", INT, "", "number of the track, one a segment between divisions"),
+            Column("cell_id", TEXT, "", "movie:track, unique in the experiment"),
+            *_SHAPE,
+            Column("age_h", REAL, "h", "time since birth; null if the birth was not seen"),
+            Column("growth_rate_per_h", REAL, "1/h", "local d ln(size)/dt over growth_window_h; null in this version"),
+            Column("growth_rate_se_per_h", REAL, "1/h", "standard error of the local rate; null in this version"),
+            Column("growth_window_h", REAL, "h", "span of the frames behind the local rate; null in this version"),
+            Column("mask_confidence", REAL, "", "mean probability of cell inside the mask, 0 to 1"),
+            Column("mask_source", TEXT, "", "predicted, repaired or corrected"),
+            Column("flag_border", FLAG, "", "the mask touches the edge of the frame"),
+            Column("flag_area_jump", FLAG, "", "area far from that of the same track one frame before or after"),
+            Column("flag_merged", FLAG, "", "mask holds more than one cell; null in this version"),
+            Column("flag_split", FLAG, "", "mask holds a part of a cell; null in this version"),
+            Column("flag_out_of_focus", FLAG, "", "the frame is out of focus"),
+        ],
+    ),
+    "growth": (
+        "one row a cell cycle, from birth to division",
+        [
+            *_SHEET_KEYS,
+            Column("cell_id", TEXT, "", "movie:track, unique in the experiment"),
+            Column("track", INT, "", "number of the track"),
+            Column("cycle", INT, "", "number of the cycle within the track; always 0 in fission"),
+            Column("parent_id", TEXT, "", "cell_id of the mother; null where there is none or it was not seen"),
+            Column("sister_id", TEXT, "", "cell_id of the other daughter"),
+            Column("root_id", TEXT, "", "cell_id of the founder seen"),
+            Column("generation", INT, "", "divisions since the founder seen"),
+            Column("history_known", FLAG, "", "the birth of this cell was seen"),
+            Column("division_kind", TEXT, "", "fission or budding"),
+            Column("first_frame", INT, "", "first frame with this cell"),
+            Column("last_frame", INT, "", "last frame with this cell"),
+            Column("frames_observed", INT, "", "number of frames with this cell, gaps not counted"),
+            Column("start", TEXT, "", "division, entered, movie_start or appeared"),
+            Column("end", TEXT, "", "division, left, movie_end, lost, death or merged"),
+            Column("birth_time_h", REAL, "h", "middle of the interval between the frames around birth"),
+            Column("birth_halfwidth_h", REAL, "h", "half of that interval"),
+            Column("division_time_h", REAL, "h", "middle of the interval between the frames around division"),
+            Column("division_halfwidth_h", REAL, "h", "half of that interval"),
+            Column("cycle_time_h", REAL, "h", "birth to division; null unless both were seen"),
+            Column("cycle_observed", FLAG, "", "birth and division were both seen"),
+            Column("time_at_risk_h", REAL, "h", "time under observation since birth, or since first seen"),
+            Column("size_birth", REAL, "size", "fitted size at birth; null if the birth was not seen"),
+            Column(
+                "size_division", REAL, "size", "fitted size at division (the mother's last, not the daughters' sum)"
+            ),
+            Column("added_size", REAL, "size", "size_division - size_birth"),
+            Column("division_ratio", REAL, "", "own size at birth over that of both sisters"),
+            Column(
+                "growth_rate_per_h",
+                REAL,
+                "1/h",
+                "d ln(size)/dt over the track; for nuclei the rate of nuclear size, not of the cell",
+            ),
+            Column("growth_rate_se_per_h", REAL, "1/h", "its standard error, correlated residuals allowed for"),
+            Column("growth_rate_lo95_per_h", REAL, "1/h", "lower end of its 95 % interval"),
+            Column("growth_rate_hi95_per_h", REAL, "1/h", "upper end of its 95 % interval"),
+            Column("fit_frames", INT, "", "frames in the fit"),
+            Column("fit_span_h", REAL, "h", "time from the first to the last of them"),
+            Column("r2", REAL, "", "share of the variance of ln(size) that the fit explains"),
+            Column("doubling_time_h", REAL, "h", "ln 2 / growth rate; null where the interval holds 0"),
+            Column("division_score", REAL, "", "score of the division at the end, 0 to 1"),
+            Column("flag_short", FLAG, "", "too few frames for a fit to mean much"),
+            Column("flag_poor_fit", FLAG, "", "residuals of the fit larger than allowed"),
+        ],
+    ),
+    "fits": (
+        "one row a cycle and part between events",
+        [
+            *_SHEET_KEYS,
+            Column("cell_id", TEXT, "", "movie:track, unique in the experiment"),
+            Column("cycle", INT, "", "number of the cycle within the track"),
+            Column("segment", INT, "", "part of the cycle between events, from 0"),
+            Column("event", TEXT, "", "the event before this part; null where there is none"),
+            Column("growth_rate_per_h", REAL, "1/h", "d ln(size)/dt over the part"),
+            Column("growth_rate_se_per_h", REAL, "1/h", "its standard error, correlated residuals allowed for"),
+            Column("growth_rate_lo95_per_h", REAL, "1/h", "lower end of its 95 % interval"),
+            Column("growth_rate_hi95_per_h", REAL, "1/h", "upper end of its 95 % interval"),
+            Column("fit_frames", INT, "", "frames in the fit"),
+            Column("fit_span_h", REAL, "h", "time from the first to the last of them"),
+            Column("r2", REAL, "", "share of the variance of ln(size) that the fit explains"),
+            Column("residual_sd", REAL, "", "standard deviation of ln(size) about the fit"),
+            Column("residual_lag1", REAL, "", "correlation of neighbouring residuals"),
+            Column(
+                "growth_model", TEXT, "", "exponential or linear, whichever has the lower corrected Akaike criterion"
+            ),
+        ],
+    ),
+    "expression": (
+        "one row a cell, frame, channel and compartment",
+        [
+            *_SHEET_KEYS,
+            Column("cell_id", TEXT, "", "movie:track, unique in the experiment"),
+            Column("frame", INT, "", "frame, from 0"),
+            Column("label", INT, "", "number of the cell in labels.tif of this frame"),
+            Column("channel", TEXT, "", "channel"),
+            Column("compartment", TEXT, "", "whole, nucleus or ring"),
+            Column("time_h", REAL, "h", "time of this plane since the movie's first frame"),
+            Column("exposure_ms", REAL, "ms", "exposure; null where the file does not say"),
+            Column("background_au", REAL, "au", "background per pixel under this cell"),
+            Column("background_se_au", REAL, "au", "standard error of background_au"),
+            Column("background_method", TEXT, "", "local (ring around the cell) or frame"),
+            Column("mean_raw_au", REAL, "au", "mean over the mask, background included"),
+            Column("mean_au", REAL, "au", "mean above background; negatives are kept"),
+            Column("median_au", REAL, "au", "median above background"),
+            Column("sd_au", REAL, "au", "standard deviation over the mask"),
+            Column("total_au", REAL, "au", "sum over pixels of (pixel - background)"),
+            Column("total_se_au", REAL, "au", "standard error of total_au from the background and the pixel noise"),
+            Column("concentration_au_per_um3", REAL, "au/um3", "total_au / volume; null without a volume model"),
+            Column("autofluorescence_au", REAL, "au", "taken off per pixel; null where not corrected"),
+            Column("bleach_factor", REAL, "", "divided by; null where not corrected"),
+            Column("crosstalk_applied", FLAG, "", "crosstalk was taken off; null where not corrected"),
+            Column("production_rate_au_per_h", REAL, "au/h", "d total / dt along the track; null in this version"),
+            Column("production_rate_se_au_per_h", REAL, "au/h", "its standard error; null in this version"),
+            Column(
+                "promoter_activity_au_per_um2_per_h",
+                REAL,
+                "au/um2/h",
+                "(1/area) d total / dt, for a stable, mature reporter; null in this version",
+            ),
+            Column(
+                "promoter_activity_se_au_per_um2_per_h", REAL, "au/um2/h", "its standard error; null in this version"
+            ),
+            Column("saturated_fraction", REAL, "", "share of the cell's pixels at the camera's largest value"),
+            Column("flag_negative", FLAG, "", "mean_au is below 0 by more than two standard errors"),
+            Column("flag_saturated", FLAG, "", "more of the cell's pixels are saturated than allowed"),
+        ],
+    ),
+    "population": (
+        "one row a condition, replicate and window of time",
+        [
+            Column("experiment", TEXT, "", "experiment, as in experiments.tsv"),
+            *_SHEET_KEYS[2:],
+            Column("window_start_h", REAL, "h", "start of the window"),
+            Column("window_end_h", REAL, "h", "end of the window"),
+            Column("movies", INT, "", "movies with a frame in the window"),
+            Column("cells_start", INT, "", "cells in the first frame of the window, over all movies"),
+            Column("cells_end", INT, "", "cells in the last frame of the window, over all movies"),
+            Column(
+                "number_rate_per_h", REAL, "1/h", "d ln(number of cells)/dt, mean over movies weighted by their cells"
+            ),
+            Column("number_rate_se_per_h", REAL, "1/h", "its standard error between movies; null with one movie"),
+            Column("size_rate_per_h", REAL, "1/h", "d ln(total size)/dt, likewise"),
+            Column("size_rate_se_per_h", REAL, "1/h", "its standard error between movies; null with one movie"),
+            Column("divisions", INT, "", "divisions in the window"),
+            Column(
+                "cycle_time_median_h",
+                REAL,
+                "h",
+                "median cycle time by Kaplan-Meier, exits and losses censored, of cells born in the window",
+            ),
+            Column("cycle_time_lo95_h", REAL, "h", "lower end of its 95 % interval"),
+            Column(
+                "cycle_time_hi95_h",
+                REAL,
+                "h",
+                "upper end of its 95 % interval; null where the curve does not fall that far",
+            ),
+            Column("complete_cycle_time_median_h", REAL, "h", "median over cycles seen whole: biased short"),
+            Column("cycles_born", INT, "", "cells born in the window"),
+            Column("cycles_complete", INT, "", "of these, seen until they divide"),
+        ],
+    ),
+}
+
+MOVIE_TABLES = ("confidence", "objects", "intensities", "planes", "tracks", "lineage")
+EXPERIMENT_TABLES = ("movies", "frames", "cells", "growth", "fits", "expression", "population")
+
+
+def _declaration(name: str) -> tuple[str, list[Column]]:
+    if name not in _TABLES:
+        raise ValueError(f"no table is called {name!r}; the tables are {', '.join(_TABLES)}")
+    return _TABLES[name]
+
+
+def schema(
+    name: str,
+    *,
+    channels: Sequence[str] = (),
+    extra: Sequence[str] = (),
+    size_quantity: str | None = None,
+) -> pa.Schema:
+    """The declared Arrow schema of a table.
+
+    Parameters
+    ----------
+    name : str
+        One of MOVIE_TABLES or EXPERIMENT_TABLES.
+    channels : sequence of str
+        Channels, for the columns of `frames` that there is one of a channel.
+    extra : sequence of str
+        Columns of movies.tsv (`x_...`) to carry along, as text.
+    size_quantity : {'area', 'length', 'volume'}, optional
+        Sets the unit of the columns that hold a size.
+
+    Raises
+    ------
+    ValueError
+        If there is no such table.
+    """
+    row, columns = _declaration(name)
+    fields = []
+    for column in columns:
+        unit = SIZE_UNITS.get(size_quantity, "size") if column.unit == "size" else column.unit
+        names = (
+            [column.name.format(channel=channel) for channel in channels]
+            if "{channel}" in column.name
+            else [column.name]
+        )
+        metadata = {"description": column.description, "unit": unit}
+        fields += [pa.field(each, column.type, metadata=metadata) for each in names]
+    fields += [pa.field(each, TEXT, metadata={"description": "as in movies.tsv", "unit": ""}) for each in extra]
+    metadata = {"table": name, "rows": row, "schema_version": SCHEMA_VERSION, "cytolapse_version": __version__}
+    if size_quantity:
+        metadata["size_quantity"] = size_quantity
+    return pa.schema(fields, metadata=metadata)
+
+
+def typed(name: str, frame: pd.DataFrame, **of_schema) -> pd.DataFrame:
+    """The frame with the declared columns in order and in their types.
+
+    A declared column that the frame lacks is null throughout.
+
+    Parameters
+    ----------
+    name : str
+        Table.
+    frame : DataFrame
+        Any subset of the declared columns.
+    **of_schema
+        `channels`, `extra` and `size_quantity`, as in `schema`.
+
+    Raises
+    ------
+    ValueError
+        If the frame has a column that is not declared, or a value that its
+        type cannot hold.
+    """
+    declared = schema(name, **of_schema)
+    unknown = [column for column in frame.columns if column not in declared.names]
+    if unknown:
+        raise ValueError(
+            f"{name} has no column {', '.join(map(repr, unknown))}; its columns are {', '.join(declared.names)}"
+        )
+    return _to_pandas(_to_arrow(name, frame.reindex(columns=declared.names), declared))
+
+
+def empty_table(name: str, **of_schema) -> pd.DataFrame:
+    """A table without rows, with the declared columns and types."""
+    return _to_pandas(schema(name, **of_schema).empty_table())
+
+
+def _to_arrow(name: str, frame: pd.DataFrame, declared: pa.Schema) -> pa.Table:
+    columns = []
+    for field in declared:
+        try:
+            columns.append(pa.Array.from_pandas(frame[field.name], type=field.type))
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise ValueError(f"{name}, column {field.name}: wanted {field.type}, {error}") from error
+    return pa.Table.from_arrays(columns, schema=declared)
+
+
+def _to_pandas(table: pa.Table) -> pd.DataFrame:
+    nullable = {INT: pd.Int32Dtype(), FLAG: pd.BooleanDtype()}
+    return table.replace_schema_metadata(None).to_pandas(types_mapper=nullable.get)
+
+
+def write_table(
+    name: str,
+    frame: pd.DataFrame,
+    path: str | os.PathLike,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    **of_schema,
+) -> None:
+    """Write a table under its declaration, whole or not at all.
+
+    Parameters
+    ----------
+    name : str
+        Table.
+    frame : DataFrame
+        All declared columns, in any order.
+    path : path
+        Parquet file to write; it appears only when it is complete.
+    metadata : mapping of str to str, optional
+        Further entries for the file's metadata (`object`, `provenance`, ...).
+    **of_schema
+        `channels`, `extra` and `size_quantity`, as in `schema`.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, is not declared, or cannot hold a value.
+    """
+    declared = schema(name, **of_schema)
+    missing = [column for column in declared.names if column not in frame.columns]
+    if missing:
+        raise ValueError(
+            f"{name} has no column {', '.join(map(repr, missing))}; "
+            f"its columns are {', '.join(map(str, frame.columns))}"
+        )
+    unknown = [column for column in frame.columns if column not in declared.names]
+    if unknown:
+        raise ValueError(
+            f"{name} has no column {', '.join(map(repr, unknown))}; its columns are {', '.join(declared.names)}"
+        )
+    table = _to_arrow(name, frame, declared)
+    table = table.replace_schema_metadata(_merged(declared, metadata))
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def _merged(declared: pa.Schema, metadata: Mapping[str, str] | None) -> dict:
+    return {**declared.metadata, **{key.encode(): str(value).encode() for key, value in (metadata or {}).items()}}
+
+
+def read_table(name: str, path: str | os.PathLike, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read a table with its declared types: Int32, boolean, float64 and str.
+
+    Parameters
+    ----------
+    name : str
+        Table that the file must hold.
+    path : path
+        Parquet file.
+    columns : sequence of str, optional
+        Columns to read; all by default.
+
+    Raises
+    ------
+    ValueError
+        If the file holds another table, was written under another schema
+        version, or lacks a column.
+    """
+    _declaration(name)
+    with pq.ParquetFile(path) as file:
+        found = file.schema_arrow
+        _check_is(name, path, found)
+        missing = [column for column in columns or () if column not in found.names]
+        if missing:
+            raise ValueError(
+                f"{path}: {name} has no column {', '.join(map(repr, missing))}; "
+                f"its columns are {', '.join(found.names)}"
+            )
+        return _to_pandas(file.read(columns=list(columns) if columns is not None else None))
+
+
+def _check_is(name: str, path: str | os.PathLike, found: pa.Schema) -> None:
+    metadata = found.metadata or {}
+    table = metadata.get(b"table", b"none").decode()
+    if table != name:
+        raise ValueError(f"{path}: holds the table {table}, wanted {name}")
+    version = metadata.get(b"schema_version", b"none").decode()
+    if version != SCHEMA_VERSION:
+        raise ValueError(
+            f"{path}: written under schema version {version}, this Cytolapse reads {SCHEMA_VERSION}; "
+            "run the stage that makes it again"
+        )
+
+
+def read_metadata(path: str | os.PathLike) -> dict[str, str]:
+    """The metadata of a Parquet file, as text."""
+    return {key.decode(): value.decode() for key, value in (pq.read_schema(path).metadata or {}).items()}
+
+
+def concatenate_tables(
+    name: str,
+    parts: Iterable[tuple[str | os.PathLike, Mapping[str, str | None]]],
+    path: str | os.PathLike,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    **of_schema,
+) -> int:
+    """Write the tables of many movies as one, a row group or more a movie.
+
+    One part is in memory at a time.
+
+    Parameters
+    ----------
+    name : str
+        Table.
+    parts : iterable of (path, constants)
+        A movie's file of this table, and the text columns to set to one value
+        in all its rows (`condition`, `replicate`, `x_...`).
+    path : path
+        Parquet file to write.
+    metadata, **of_schema
+        As in `write_table`.
+
+    Returns
+    -------
+    int
+        Rows written.
+
+    Raises
+    ------
+    ValueError
+        If a part holds another table or another schema version.
+    """
+    declared = schema(name, **of_schema)
+    declared = declared.with_metadata(_merged(declared, metadata))
+    rows = 0
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, declared, compression="zstd") as writer:
+        for part, constants in parts:
+            with pq.ParquetFile(part) as file:
+                _check_is(name, part, file.schema_arrow)
+                table = file.read()
+            if not table.num_rows:
+                continue
+            columns = []
+            for field in declared:
+                if field.name in constants:
+                    columns.append(pa.array([constants[field.name]] * table.num_rows, field.type))
+                elif field.name in table.column_names:
+                    columns.append(table[field.name].cast(field.type))
+                else:
+                    columns.append(pa.nulls(table.num_rows, field.type))
+            writer.write_table(pa.Table.from_arrays(columns, schema=declared))
+            rows += table.num_rows
+    return rows
+
+
+def column_reference() -> str:
+    """The tables for the user, column by column, as Markdown."""
+    lines = []
+    for name in EXPERIMENT_TABLES:
+        row, columns = _declaration(name)
+        lines += [
+            f"## {name}",
+            "",
+            f"{row[0].upper()}{row[1:]}.",
+            "",
+            "| column | type | unit | meaning |",
+            "| --- | --- | --- | --- |",
+        ]
+        lines += [
+            f"| `{c.name}` | {c.type} | {'unit of the size' if c.unit == 'size' else c.unit} | {c.description} |"
+            for c in columns
+        ]
+        lines.append("")
+    return "\n".join(lines)

@@ -1,0 +1,45 @@
+"""The last word of a run: what was left out, and how the run ends."""
+
+import json
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
+
+from planning.plan import Plan
+
+
+def end_of_run(plan: Plan) -> None:
+    """Name the movies that were refused and the models that were not replaced.
+
+    Raises
+    ------
+    WorkflowError
+        If a movie was refused, so that the run ends with a non-zero exit.
+    """
+    for model in plan.trained_models():
+        status = _read(Path("models", model, "training.json"))
+        if status and status["status"] == "kept":
+            logger.warning(
+                f"model {model}: the last training was not accepted, the model before it stays: {status['reason']}"
+            )
+    refused = []
+    for experiment in plan.experiments:
+        for movie in plan.movies(experiment):
+            info = _read(Path("results", experiment, movie, "movie.json"))
+            if info and info["status"] == "refused":
+                refused.append(f"experiment {experiment}, movie {movie}: {info['reason']}")
+    if refused:
+        raise WorkflowError(
+            f"{len(refused)} movie(s) could not be processed; the tables hold all others, "
+            "and name these in movies.parquet and report.html:",
+            *refused,
+            "Mend the movie or its row in experiments.tsv, or exclude it in movies.tsv.",
+        )
+
+
+def _read(path: Path) -> dict | None:
+    try:
+        return json.loads(path.read_text())
+    except OSError:
+        return None

@@ -1,0 +1,335 @@
+"""The plan of a run: experiments, their movies, models and settings.
+
+Built once while the Snakefile is parsed. What needs the disk (globs,
+fingerprints) is looked up when a rule asks for it and cached by stat, so that
+the process of a single job stays quick.
+"""
+
+import fnmatch
+import json
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+from cytolapse.annotations import annotations_digest, find_pairs
+from cytolapse.files import atomic_path
+from cytolapse.discovery import MovieSource, find_movies, fingerprint
+from planning.checks import did_you_mean
+from planning.settings import block_of, read_settings
+from planning.sheets import read_sheet
+
+CACHE = Path(".cytolapse/fingerprints.json")
+
+
+class Plan:
+    """What is to be made, from config and sheets.
+
+    Parameters
+    ----------
+    config : mapping
+        As Snakemake read it.
+
+    Raises
+    ------
+    ValueError
+        If config or sheets do not hold together: what is wrong, a line each.
+    """
+
+    def __init__(self, config: Mapping):
+        self.settings = read_settings(config)
+        self.experiments = {row["experiment"]: row for row in self._experiment_rows()}
+        self._fingerprints: dict[str, dict] = _read_cache()
+        self._movies: dict[str, dict[str, MovieSource]] = {}
+        self._check_models()
+        self._check_overrides()
+
+    def _experiment_rows(self) -> list[dict]:
+        path = self.settings["experiments"]
+        rows = read_sheet(path, "experiments")
+        models = self.settings["models"]
+        wrong = []
+        if not rows and not any("annotations" in model for model in models.values()):
+            wrong.append(f"{path}: names no experiment; add a row: what its movies are, and which model")
+        seen: dict[str, int] = {}
+        for row in rows:
+            place = f"{path}, line {row['line']} (experiment {row['experiment']})"
+            if row["experiment"] in seen:
+                wrong.append(f"{place}: the experiment stands in line {seen[row['experiment']]} already; rename one")
+            seen[row["experiment"]] = row["line"]
+            if row["model"] not in models:
+                known = ", ".join(models) or "none yet"
+                wrong.append(
+                    f"{place}: the model {row['model']!r} is not one of `models` in config.yaml"
+                    f"{did_you_mean(row['model'], models)}; there are {known}"
+                )
+            row["channels"] = [channel.strip() for channel in row["channels"].split(",")]
+            wrong += _channel_problems(place, row)
+        if wrong:
+            raise ValueError("\n".join(wrong))
+        return rows
+
+    def movies(self, experiment: str) -> dict[str, MovieSource]:
+        """The movies of an experiment that are not excluded, by name."""
+        return {
+            name: source
+            for name, source in self.all_movies(experiment).items()
+            if self.sheet_rows.get((experiment, name), {}).get("exclude") != "yes"
+        }
+
+    def all_movies(self, experiment: str) -> dict[str, MovieSource]:
+        """The movies of an experiment, excluded ones too, by name."""
+        if experiment not in self._movies:
+            row = self.experiments[experiment]
+            place = f"{self.settings['experiments']}, line {row['line']} (experiment {experiment})"
+            try:
+                found = find_movies(row["movies"], Path.cwd(), self._fingerprints)
+            except ValueError as error:
+                raise ValueError(f"{place}: {error}") from error
+            if not found:
+                raise ValueError(
+                    f"{place}: no movie matches {row['movies']!r} (column movies); "
+                    f"looked in {Path.cwd()}, wanted a glob of files or folders, or a .txt file that lists them"
+                )
+            self._movies[experiment] = found
+        return self._movies[experiment]
+
+    def source(self, experiment: str, movie: str) -> MovieSource:
+        """Where a movie lies.
+
+        Raises
+        ------
+        KeyError
+            If the experiment has no such movie.
+        """
+        movies = self.all_movies(experiment)
+        if movie not in movies:
+            raise KeyError(f"experiment {experiment} has no movie {movie!r}{did_you_mean(movie, movies)}")
+        return movies[movie]
+
+    def fingerprint(self, experiment: str, movie: str) -> str:
+        """What tells this movie from another under the same name."""
+        return fingerprint(self.source(experiment, movie).path, self._fingerprints)
+
+    @cached_property
+    def sheet_rows(self) -> dict[tuple[str, str], dict]:
+        """Rows of movies.tsv by (experiment, movie)."""
+        path = self.settings["movies"]
+        if path is None:
+            return {}
+        rows, wrong = {}, []
+        for row in read_sheet(path, "movies"):
+            key, place = (row["experiment"], row["movie"]), f"{path}, line {row['line']}"
+            if row["experiment"] not in self.experiments:
+                near = did_you_mean(row["experiment"], self.experiments)
+                wrong.append(f"{place}: experiment {row['experiment']!r} is not in experiments.tsv{near}")
+            if key in rows:
+                wrong.append(f"{place}: movie {row['movie']} stands in line {rows[key]['line']} already; remove one")
+            if row.get("exclude") == "yes" and "reason" not in row:
+                wrong.append(f"{place}: excludes movie {row['movie']} without a reason; write one (column reason)")
+            rows[key] = row
+        if wrong:
+            raise ValueError("\n".join(wrong))
+        return rows
+
+    @cached_property
+    def event_rows(self) -> list[dict]:
+        """Rows of events.tsv."""
+        path = self.settings["events"]
+        if path is None:
+            return []
+        rows = read_sheet(path, "events")
+        wrong = [
+            f"{path}, line {row['line']}: experiment {row['experiment']!r} is not in experiments.tsv"
+            f"{did_you_mean(row['experiment'], self.experiments)}"
+            for row in rows
+            if row["experiment"] not in self.experiments
+        ]
+        if wrong:
+            raise ValueError("\n".join(wrong))
+        return rows
+
+    def events(self, experiment: str, movie: str) -> list[dict]:
+        """The events of one movie in order of time: event, time_h, dose."""
+        matching = [
+            {"event": row["event"], "time_h": row["time_h"], "dose": row.get("dose")}
+            for row in self.event_rows
+            if row["experiment"] == experiment and fnmatch.fnmatchcase(movie, row["movie"])
+        ]
+        return sorted(matching, key=lambda event: event["time_h"])
+
+    def carried_columns(self) -> list[str]:
+        """The columns x_... of movies.tsv."""
+        return sorted({column for row in self.sheet_rows.values() for column in row if column.startswith("x_")})
+
+    def movie_rows(self, experiment: str) -> list[dict]:
+        """What the sheets say of every movie of an experiment, excluded ones too."""
+        rows = []
+        for name, source in self.all_movies(experiment).items():
+            row = self.sheet_rows.get((experiment, name), {})
+            rows.append(
+                {
+                    "movie": name,
+                    "path": str(source.path),
+                    "position": source.position,
+                    "condition": row.get("condition"),
+                    "replicate": row.get("replicate"),
+                    "excluded": row.get("exclude") == "yes",
+                    "reason": row.get("reason"),
+                    **{column: row.get(column) for column in self.carried_columns()},
+                }
+            )
+        return rows
+
+    def _check_models(self) -> None:
+        wrong = []
+        for name, model in self.settings["models"].items():
+            place = f"config: models.{name}"
+            if "weights" in model:
+                missing = [f for f in ("weights.safetensors", "model.json") if not Path(model["weights"], f).is_file()]
+                if missing:
+                    wrong.append(f"{place}.weights: {model['weights']} holds no {' and no '.join(missing)}")
+            else:
+                try:
+                    find_pairs(model["annotations"])
+                except (ValueError, OSError) as error:
+                    wrong.append(f"{place}.annotations: {error}")
+            if "start_from" in model and not Path(model["start_from"], "weights.safetensors").is_file():
+                wrong.append(f"{place}.start_from: {model['start_from']} holds no weights.safetensors")
+        if wrong:
+            raise ValueError("\n".join(wrong))
+
+    def _check_overrides(self) -> None:
+        wrong = [
+            f"config: overrides.{name}: is not an experiment{did_you_mean(name, self.experiments)}; "
+            f"experiments.tsv has {', '.join(self.experiments)}"
+            for name in self.settings["overrides"]
+            if name not in self.experiments
+        ]
+        if wrong:
+            raise ValueError("\n".join(wrong))
+
+    def trained_models(self) -> list[str]:
+        """Models that are trained here, from annotations."""
+        return [name for name, model in self.settings["models"].items() if "annotations" in model]
+
+    def model_folder(self, model: str) -> str:
+        """The folder with a model's weights.safetensors and model.json."""
+        return self.settings["models"][model].get("weights", f"models/{model}")
+
+    def ready_digest(self, model: str) -> str | None:
+        """Fingerprint of a model that came ready to use; None for a trained one."""
+        settings = self.settings["models"][model]
+        if "weights" not in settings:
+            return None
+        return fingerprint(Path(settings["weights"], "weights.safetensors"), self._fingerprints)
+
+    def annotation_files(self, model: str) -> list[str]:
+        """Images and masks that a model is trained from."""
+        pairs = find_pairs(self.settings["models"][model]["annotations"])
+        return [str(file) for pair in pairs for file in (pair.image, pair.masks)]
+
+    def annotations(self, model: str) -> str:
+        """Digest of the content of a model's annotations."""
+        return annotations_digest(self.settings["models"][model]["annotations"], self._fingerprints)
+
+    def training(self, model: str) -> dict:
+        """The settings of a model's training, its own before those of all."""
+        settings = self.settings["models"][model]
+        own = {key: settings[key] for key in ("architecture",) if key in settings}
+        blocks = self.settings["train"] | settings.get("train", {}) | own
+        augmentation = self.settings["train"]["augmentation"] | settings.get("train", {}).get("augmentation", {})
+        return {**blocks, "augmentation": augmentation, "pixel_size_um": settings.get("pixel_size_um"), "channels": 1}
+
+    def start_from(self, model: str) -> str | None:
+        """The weights that a training starts from; None for random ones."""
+        start = self.settings["models"][model].get("start_from")
+        return f"{start}/weights.safetensors" if start else None
+
+    def block(self, name: str, experiment: str) -> dict:
+        """One block of settings as it holds for an experiment."""
+        return block_of(self.settings, name, experiment)
+
+    def check_all(self) -> None:
+        """Look at every movie and sheet, so that what is wrong is said before a job runs.
+
+        Raises
+        ------
+        ValueError
+            If an experiment has no movies, two of its movies share a name,
+            or a row of movies.tsv or events.tsv fits no movie.
+        """
+        wrong = []
+        for experiment in self.experiments:
+            try:
+                self.all_movies(experiment)
+            except ValueError as error:
+                wrong.append(str(error))
+        if wrong:
+            raise ValueError("\n".join(wrong))
+        wrong += [
+            f"{self.settings['movies']}, line {row['line']}: experiment {experiment} has no movie {movie!r}"
+            f"{did_you_mean(movie, self.all_movies(experiment))}; "
+            f"remove the row, or name the movie as in results/{experiment}/"
+            for (experiment, movie), row in self.sheet_rows.items()
+            if movie not in self.all_movies(experiment)
+        ]
+        wrong += [
+            f"{self.settings['events']}, line {row['line']}: no movie of {row['experiment']} matches {row['movie']!r}"
+            for row in self.event_rows
+            if not fnmatch.filter(self.all_movies(row["experiment"]), row["movie"])
+        ]
+        if wrong:
+            raise ValueError("\n".join(wrong))
+
+    def remember_fingerprints(self) -> None:
+        """Look every movie's fingerprint up and keep what was found for the next run."""
+        before = json.dumps(self._fingerprints, sort_keys=True)
+        for experiment in self.experiments:
+            for movie in self.movies(experiment):
+                self.fingerprint(experiment, movie)
+        for model in self.settings["models"]:
+            if "weights" in self.settings["models"][model]:
+                self.ready_digest(model)
+            else:
+                self.annotations(model)
+        after = json.dumps(self._fingerprints, sort_keys=True)
+        if after != before:
+            CACHE.parent.mkdir(exist_ok=True)
+            with atomic_path(CACHE) as temporary:
+                temporary.write_text(after)
+
+    def stale_folders(self) -> list[str]:
+        """Folders of results whose movie or experiment is no longer there."""
+        stale = []
+        for folder in sorted(Path("results").glob("*/*/movie.json")):
+            experiment, movie = folder.parts[1:3]
+            if experiment in self.experiments and movie not in self.all_movies(experiment):
+                stale.append(str(folder.parent))
+        return stale
+
+
+def _channel_problems(place: str, row: Mapping) -> list[str]:
+    channels, wrong = row["channels"], []
+    if row["segment_channel"] not in channels:
+        near = did_you_mean(row["segment_channel"], channels)
+        wrong.append(
+            f"{place}: segment_channel {row['segment_channel']!r} is none of the channels {', '.join(channels)}{near}"
+        )
+    wrong += [
+        f"{place}: the channel {channel!r} (column channels) is no name; wanted letters, digits, '_' and '-'"
+        for channel in channels
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", channel)
+    ]
+    wrong += [
+        f"{place}: the channel {channel!r} stands twice in column channels"
+        for channel in sorted({c for c in channels if channels.count(c) > 1})
+    ]
+    return wrong
+
+
+def _read_cache() -> dict:
+    try:
+        return json.loads(CACHE.read_text())
+    except (OSError, ValueError):
+        return {}

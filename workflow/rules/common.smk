@@ -1,0 +1,155 @@
+"""What every rule file shares: the checked plan and lookups in it."""
+
+from pathlib import Path
+
+from cytolapse.tables import EXPERIMENT_TABLES
+from planning.digests import code_digest
+from planning.outcome import end_of_run
+from planning.plan import Plan
+from planning.settings import BY_EXPERIMENT
+from snakemake.logging import logger
+
+plan = Plan(config)
+
+if workflow.is_main_process:
+    plan.check_all()
+    plan.remember_fingerprints()
+    for folder in plan.stale_folders():
+        logger.warning(
+            f"{folder}: its movie is gone; `snakemake clean_stale` removes the folder"
+        )
+
+
+wildcard_constraints:
+    experiment="[^/]+",
+    movie="[^/]+",
+    model="[^/]+",
+
+
+def setting(block):
+    """A block of config.yaml as it holds for the experiment."""
+    return lambda wildcards: plan.block(block, wildcards.experiment)
+
+
+def sheet(column):
+    """A column of experiments.tsv; None where the cell is empty."""
+    return lambda wildcards: plan.experiments[wildcards.experiment].get(column)
+
+
+def digest(script, *templates):
+    """Digest of the code that a rule runs."""
+    return code_digest(script, *templates)
+
+
+def movie_path(wildcards):
+    return plan.source(wildcards.experiment, wildcards.movie).path
+
+
+def movie_position(wildcards):
+    return plan.source(wildcards.experiment, wildcards.movie).position
+
+
+def movie_fingerprint(wildcards):
+    return plan.fingerprint(wildcards.experiment, wildcards.movie)
+
+
+def movie_events(wildcards):
+    return plan.events(wildcards.experiment, wildcards.movie)
+
+
+def stated(wildcards):
+    """The calibrations that experiments.tsv states, and not what it states."""
+    row = plan.experiments[wildcards.experiment]
+    return [column for column in ("pixel_size_um", "frame_interval_min") if column in row]
+
+
+def resampling(wildcards):
+    """The pixel size, where the model resamples; segmentation ignores it elsewhere."""
+    row = plan.experiments[wildcards.experiment]
+    resample = plan.block("segment", wildcards.experiment)["resample"]
+    return row.get("pixel_size_um") if resample else None
+
+
+def calibration(wildcards, input):
+    """Pixel size and interval to note in an image file.
+
+    Takes `input`, so that Snakemake does not track it: the tables are what
+    counts, and another interval must not label a movie again.
+    """
+    row = plan.experiments[wildcards.experiment]
+    return {column: row.get(column) for column in ("pixel_size_um", "frame_interval_min")}
+
+
+def execution(wildcards, input):
+    """Where to compute; untracked, since it does not change what comes out."""
+    return {key: plan.settings[key] for key in ("device", "batch_frames")}
+
+
+def training_execution(wildcards, input):
+    return {"device": plan.settings["device"]}
+
+
+def gpus(wildcards):
+    return 0 if plan.settings["device"] == "cpu" else 1
+
+
+def model_card(wildcards):
+    return f"{plan.model_folder(plan.experiments[wildcards.experiment]['model'])}/model.json"
+
+
+def model_weights(wildcards):
+    return f"{plan.model_folder(plan.experiments[wildcards.experiment]['model'])}/weights.safetensors"
+
+
+def ready_model(wildcards):
+    return plan.ready_digest(plan.experiments[wildcards.experiment]["model"])
+
+
+def maybe_temporary(path):
+    """Mark a file that is removed once it was used, where config says so."""
+    return path if plan.settings["keep_probability"] else temp(path)
+
+
+def of_movies(file):
+    """One file of every movie of the experiment."""
+    return lambda wildcards: [
+        f"results/{wildcards.experiment}/{movie}/{file}"
+        for movie in plan.movies(wildcards.experiment)
+    ]
+
+
+def movie_names(wildcards):
+    return list(plan.movies(wildcards.experiment))
+
+
+def experiment_events(wildcards):
+    return [
+        event
+        for movie in plan.movies(wildcards.experiment)
+        for event in plan.events(wildcards.experiment, movie)
+    ]
+
+
+def all_settings(wildcards):
+    """Every block of settings as it holds for the experiment."""
+    return {block: plan.block(block, wildcards.experiment) for block in BY_EXPERIMENT}
+
+
+def roc_figure(wildcards, input):
+    """The picture that a training leaves; a ready model may come without one."""
+    figure = Path(input.card).with_name("roc.png")
+    return str(figure) if figure.is_file() else None
+
+
+def movie_rows(wildcards):
+    return plan.movie_rows(wildcards.experiment)
+
+
+def training_status(wildcards):
+    """How the last training of the experiment's model ended, where it is trained here."""
+    model = plan.experiments[wildcards.experiment]["model"]
+    return f"models/{model}/training.json" if model in plan.trained_models() else []
+
+
+onsuccess:
+    end_of_run(plan)

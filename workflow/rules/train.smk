@@ -1,0 +1,38 @@
+"""Annotations -> models/{model}/: weights, model.json, training log, ROC curve."""
+
+
+rule train:
+    """Train a model from its annotations; keep the accepted one if that goes wrong."""
+    input:
+        annotations=ancient(lambda wildcards: plan.annotation_files(wildcards.model)),
+        start_from=lambda wildcards: plan.start_from(wildcards.model) or [],
+    output:
+        weights=update("models/{model}/weights.safetensors"),
+        card=update("models/{model}/model.json"),
+        training_log=update("models/{model}/training.tsv"),
+        roc=update("models/{model}/roc.tsv"),
+        figure=update("models/{model}/roc.png"),
+        status="models/{model}/training.json",
+    log:
+        "logs/models/{model}/train.log",
+    benchmark:
+        "logs/models/{model}/train.benchmark.tsv"
+    conda:
+        "../../envs/network.yaml"
+    wildcard_constraints:
+        model="|".join(map(re.escape, plan.trained_models())) or "(?!)",
+    threads: lambda wildcards: plan.training(wildcards.model)["threads"]
+    resources:
+        gpu=lambda wildcards: gpus(wildcards),
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime=lambda wildcards, attempt: 240 * attempt,
+    params:
+        folder=lambda wildcards: plan.settings["models"][wildcards.model]["annotations"],
+        annotations=lambda wildcards: plan.annotations(wildcards.model),
+        start_from=lambda wildcards: plan.start_from(wildcards.model),
+        train=lambda wildcards: plan.training(wildcards.model),
+        on_bad_model=plan.settings["on_bad_model"],
+        execution=training_execution,
+        code=digest("train"),
+    script:
+        "../scripts/train.py"

@@ -1,0 +1,18 @@
+"""Rule inspect: a movie -> movie.json, which says what it is or why it is refused."""
+
+import sys
+
+sys.stderr = open(snakemake.log[0], "w", buffering=1)
+
+from cytolapse.inspection import inspect_movie, write_info
+
+info = inspect_movie(
+    snakemake.input.movie,
+    position=snakemake.params.position,
+    axes=snakemake.params.axes,
+    channels=snakemake.params.channels,
+    segment_channel=snakemake.params.segment_channel,
+    stated=snakemake.params.stated,
+    on_bad_movie=snakemake.params.on_bad_movie,
+)
+write_info(info, snakemake.output.info)

@@ -1,0 +1,19 @@
+"""Rule link: objects.parquet -> tracks and lineage of one movie."""
+
+import sys
+
+sys.stderr = open(snakemake.log[0], "w", buffering=1)
+
+from cytolapse.lineage import link_movie
+from cytolapse.provenance import stage_record
+
+link_movie(
+    snakemake.input.info,
+    snakemake.input.objects,
+    snakemake.output.tracks,
+    snakemake.output.lineage,
+    **snakemake.params.link,
+    division=snakemake.params.division,
+    frame_interval_min=snakemake.params.frame_interval_min,
+    provenance=stage_record(snakemake.params.link, snakemake.params.code, snakemake.scriptdir),
+)

@@ -1,0 +1,22 @@
+"""Rule report: the tables and pictures of an experiment -> report.html."""
+
+import sys
+
+sys.stderr = open(snakemake.log[0], "w", buffering=1)
+
+from cytolapse.report import read_card, read_status, write_report
+from cytolapse.tables import EXPERIMENT_TABLES
+
+write_report(
+    {table: snakemake.input[table] for table in EXPERIMENT_TABLES},
+    dict(zip(snakemake.params.movies, snakemake.input.overlays, strict=True)),
+    snakemake.params.template,
+    snakemake.output.report,
+    experiment=snakemake.wildcards.experiment,
+    model=read_card(snakemake.input.card),
+    roc_figure=snakemake.params.figure,
+    training_status=read_status(snakemake.input.training),
+    settings=snakemake.params.settings,
+    events=snakemake.params.events,
+    **snakemake.params.report,
+)

@@ -1,0 +1,22 @@
+"""Rule train: annotations -> models/{model}/, or the model accepted before, with the reason."""
+
+import sys
+
+sys.stderr = open(snakemake.log[0], "w", buffering=1)
+
+from cytolapse.training import train_or_keep
+
+train_or_keep(
+    snakemake.params.folder,
+    weights_path=snakemake.output.weights,
+    json_path=snakemake.output.card,
+    log_path=snakemake.output.training_log,
+    roc_path=snakemake.output.roc,
+    figure_path=snakemake.output.figure,
+    status_path=snakemake.output.status,
+    archive_folder="models/archive",
+    on_bad_model=snakemake.params.on_bad_model,
+    start_from=snakemake.params.start_from,
+    **snakemake.params.train,
+    **snakemake.params.execution,
+)
