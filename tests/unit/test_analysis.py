@@ -284,7 +284,7 @@ def test_a_movie_without_a_single_cell_has_frames_and_nothing_else(analyse):
     assert len(tables.cells) == len(tables.growth) == len(tables.fits) == len(tables.expression) == 0
 
 
-def test_the_analysis_of_100_cells_over_100_frames_takes_seconds(analyse):
+def test_where_planes_say_nothing_cells_are_fitted_and_their_focus_is_null(analyse):
     frame, label = (axis.ravel() for axis in np.mgrid[:100, 1:101])
     objects = pd.DataFrame({"frame": frame, "label": label, "area_um2": np.exp(0.01 * frame), "flag_border": False})
     lineage = pd.DataFrame(

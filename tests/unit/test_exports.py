@@ -94,5 +94,5 @@ def test_cells_after_the_last_frame_are_refused(tmp_path):
 def test_more_tracks_than_16_bits_number_are_refused(tmp_path):
     paths = movie(tmp_path, {(0, 1): 1, (1, 1): 70000}, parents={})
 
-    with pytest.raises(ValueError, match=r"70000 tracks, gaps cut; .* numbers 65535 at most"):
+    with pytest.raises(ValueError, match=r"70000 tracks, gaps cut; .* has 65535 at most"):
         write_ctc(*paths)

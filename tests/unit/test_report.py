@@ -21,6 +21,8 @@ from cytolapse.report import (
     number,
     number_rates,
     rate_summary,
+    read_card,
+    read_status,
     write_report,
 )
 from cytolapse.tables import EXPERIMENT_TABLES, typed, write_table
@@ -115,6 +117,13 @@ class TestBanners:
         assert "The new training was not accepted" in html
         assert "(abababababab)" in html
         assert "ROC area 0.91 is below the floor" in html
+
+    def test_a_model_that_was_not_trained_here_has_no_training_status(self, tmp_path):
+        (tmp_path / "model.json").write_text('{"digest": "ab"}')
+
+        assert read_card(tmp_path / "model.json") == {"digest": "ab"}
+        assert read_card(None) is None
+        assert read_status([]) is None  # what an input without files is
 
     def test_an_accepted_training_raises_no_banner(self, tmp_path):
         html = page_of(tmp_path, of_experiment(tmp_path), training_status={"status": "accepted", "reason": None})

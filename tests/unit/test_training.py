@@ -49,8 +49,6 @@ FIT = TARGETS | {
     "crop_px": 64,
     "batch_crops": 2,
     "learning_rate": 1e-3,
-    "momentum": 0.0,
-    "weight_averaging": 0.9,
     "augmentation": AUGMENTATION,
     "seed": 3,
     "threads": 1,
@@ -372,12 +370,6 @@ def test_an_image_smaller_than_the_view_can_be_learned_from():
     assert all(torch.isfinite(tensor).all() for tensor in network.state_dict().values())
 
 
-def test_averaging_the_weights_gives_others_than_the_last():
-    assert weights_digest(fit(weight_averaging=0.9)[0].state_dict()) != weights_digest(
-        fit(weight_averaging=0.0)[0].state_dict()
-    )
-
-
 def test_bfloat16_trains_on_a_processor_without_it_too():
     _, log = fit(precision="bfloat16", steps=1, crop_px=32)
 
@@ -401,8 +393,8 @@ def test_training_goes_on_from_the_weights_of_another_model(tmp_path):
     save_model(start, tmp_path / "start.safetensors", tmp_path / "start.json", half=False)
     before = state(start.network)
 
-    after = fit(start_from=tmp_path / "start.safetensors", learning_rate=0.0, weight_averaging=0.0)[0].state_dict()
-    afresh = fit(learning_rate=0.0, weight_averaging=0.0)[0].state_dict()
+    after = fit(start_from=tmp_path / "start.safetensors", learning_rate=0.0)[0].state_dict()
+    afresh = fit(learning_rate=0.0)[0].state_dict()
 
     learned = [name for name, tensor in before.items() if "running" not in name and tensor.is_floating_point()]
     assert all(torch.equal(before[name], after[name]) for name in learned)

@@ -54,7 +54,7 @@ def write_ctc(
     highest = int(tracks["number"].max()) if len(tracks) else 0
     if highest > np.iinfo(np.uint16).max:
         raise ValueError(
-            f"{tracks_path}: {highest} tracks, gaps cut; the format of the Cell Tracking Challenge numbers 65535 at most"
+            f"{tracks_path}: {highest} tracks, gaps cut; the format of the Cell Tracking Challenge has 65535 at most"
         )
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.glob("mask*.tif"):

@@ -162,7 +162,7 @@ def _hull_px(cells: _Cells) -> np.ndarray:
     """Pixels whose centres lie in the convex hull of each cell's pixel centres."""
     new_row = np.diff(cells.owner, prepend=-1) | np.diff(cells.y, prepend=-1)
     first = np.flatnonzero(new_row)
-    last = np.append(first[1:], len(cells.y)) - 1
+    last = np.append(first, len(cells.y))[1:] - 1
     area2 = np.zeros(len(cells.label))
     on_hull = np.zeros(len(cells.label))
     top, bottom = first[np.diff(cells.owner[first], prepend=-1) > 0], last[np.diff(cells.owner[last], append=-1) != 0]
@@ -575,7 +575,7 @@ _DRIFT_PRECISION = 10
 # A picture is also compared with one further back, so that a slow drift adds up to something:
 # every so many frames, with one up to so many frames back.
 _SLOW_EVERY_FRAMES = 5
-_SLOW_FRAMES = 30
+_SLOW_FRAMES = 20
 
 
 class StageDrift:
@@ -621,17 +621,20 @@ class StageDrift:
             drift = np.zeros(2)
             self._far = _Picture(image, wave, drift)
         else:
-            drift = self._matched(self._last, image, wave, self._last.drift)
+            drift = self._matched(self._last, image, wave, self._last.drift, 1 - self._gain)
             self._frames += 1
             if self._frames % _SLOW_EVERY_FRAMES == 0:
-                drift = self._matched(self._far, image, wave, drift)
+                # Cells that wander together do so for some frames: more is asked for.
+                drift = self._matched(self._far, image, wave, drift, (1 - self._gain) ** 2)
             if self._frames >= _SLOW_FRAMES or not np.array_equal(drift, self._far.drift):
                 self._far = _Picture(image, wave, drift)
                 self._frames = 0
         self._last = _Picture(image, wave, drift)
         return float(drift[0] * factor), float(drift[1] * factor)
 
-    def _matched(self, earlier: "_Picture", image: np.ndarray, wave: np.ndarray, believed: np.ndarray) -> np.ndarray:
+    def _matched(
+        self, earlier: "_Picture", image: np.ndarray, wave: np.ndarray, believed: np.ndarray, left: float
+    ) -> np.ndarray:
         """The drift as matched with an earlier picture, or as believed so far."""
         from skimage.registration import phase_cross_correlation
 
@@ -641,10 +644,8 @@ class StageDrift:
         found = earlier.drift - shift
         if np.abs(found - believed).max() < 1 / _DRIFT_PRECISION or np.abs(shift).max() > min(image.shape) / 2:
             return believed
-        left = _difference(earlier.image, image, found - earlier.drift)
-        if left < (1 - self._gain) * _difference(earlier.image, image, believed - earlier.drift):
-            return found
-        return believed
+        before = _difference(earlier.image, image, believed - earlier.drift)
+        return found if _difference(earlier.image, image, found - earlier.drift) < left * before else believed
 
 
 class _Picture(NamedTuple):

@@ -347,7 +347,7 @@ def _fission_deviations(cells: Cells, mother: np.ndarray, sister: np.ndarray, ne
     position, area, half = cells.position_um, cells.area_um2, cells.half_length_um
     missed = np.maximum(cells.frame[sister], cells.frame[newborn]) - cells.frame[mother] - 1
     middle = np.linalg.norm((position[sister] + position[newborn]) / 2 - position[mother], axis=1)
-    # A cell in mitosis moves no less than others: what is usual holds its own size and the movie's movement.
+    # What is usual depends on the mother's own size and on how much the cells of this movie move.
     usual = np.hypot(0.35 * half[mother], 1.5 * _typical_step_um(cells) * (1 + missed) ** 0.5)
     apart = np.linalg.norm(position[sister] - position[newborn], axis=1)
     radius = np.sqrt(area / np.pi)

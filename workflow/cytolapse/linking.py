@@ -226,7 +226,7 @@ def _link_points_by_trackpy(
         )
         # trackpy may hand the rows back in another order
         return linked["particle"].sort_index().to_numpy(), "trackpy"
-    except (trackpy.SubnetOversizeException, ValueError) as error:
+    except trackpy.SubnetOversizeException as error:
         logger.warning(
             "trackpy gave up on a crowded field (%s); linked frame by frame with an assignment solver instead", error
         )

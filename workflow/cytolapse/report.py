@@ -211,6 +211,20 @@ _GROWTH_COLUMNS = [
 ]
 
 
+def read_card(path: str | os.PathLike | None) -> dict | None:
+    """Content of model.json; None where there is no path."""
+    return _json_of(path)
+
+
+def read_status(path: str | os.PathLike | None) -> dict | None:
+    """How the last training of the model ended; None where there is no path: it was not trained here."""
+    return _json_of(path)
+
+
+def _json_of(path: str | os.PathLike | None) -> dict | None:
+    return json.loads(Path(path).read_text(encoding="utf-8")) if path else None
+
+
 def _template(path: str | os.PathLike) -> jinja2.Template:
     path = Path(path)
     environment = jinja2.Environment(

@@ -7,6 +7,7 @@ its own and a few frames ahead at most: memory does not grow with the movie.
 import copy
 import json
 import logging
+import math
 import os
 import queue
 import re
@@ -98,6 +99,7 @@ def segment_movie(
     if info["status"] == "refused":
         _write_nothing(probability_path, provenance)
         return
+    chosen = choose_device(device)
     model = load_model(weights)
     if model.channels != 1:
         raise ValueError(
@@ -106,7 +108,6 @@ def segment_movie(
         )
     torch.set_num_threads(threads)
     size_um = info["pixel_size_um"] if pixel_size_um is None else pixel_size_um
-    chosen = choose_device(device)
     predictor = Predictor(
         model,
         device=chosen,
@@ -125,11 +126,11 @@ def segment_movie(
     log.info("%s: model %s, %s in %s", info["path"], facts["model_digest"], facts["device"], facts["precision"])
     clock = Clock()
     with open_movie(info) as movie:
-        batches = _read_batches(movie, info, model.normalisation, predictor.frames_at_once(movie.shape))
-        classes = len(model.classes)
+        together, classes = predictor.frames_at_once(movie.shape), len(model.classes)
+        batches = _read_batches(movie, info, model.normalisation, together)
         with (
             ahead(batches, depth=1) as images,
-            ahead(_pages(images, predictor, movie, classes, clock), depth=2 * classes) as pages,
+            ahead(_pages(images, predictor, movie, classes, clock), depth=2 * classes * together) as pages,
         ):
             write_stack(
                 probability_path,
@@ -278,7 +279,7 @@ def choose_precision(precision: str, model: Model, device: torch.device) -> torc
 
 def _quickest(model: Model) -> torch.dtype:
     network = folded(model.network)
-    side = -(-TRIAL_PX // network.stride) * network.stride
+    side = round_up(TRIAL_PX, network.stride)
     tile = torch.rand(1, model.channels, side, side, generator=torch.Generator().manual_seed(0))
     seconds = {}
     for dtype in (torch.float32, torch.bfloat16):
@@ -394,6 +395,13 @@ class Predictor:
     scale : float
         Factor to enlarge an image by for the network.
 
+    Attributes
+    ----------
+    batch : int
+        Frames or tiles that the network sees at once, after all halvings.
+    device, precision
+        As given.
+
     Raises
     ------
     ValueError
@@ -412,7 +420,7 @@ class Predictor:
         scale: float,
     ):
         stride = model.network.stride
-        self._tile_px, self._overlap_px = (-(-length // stride) * stride for length in (tile_px, overlap_px))
+        self._tile_px, self._overlap_px = (round_up(length, stride) for length in (tile_px, overlap_px))
         if self._tile_px < 2 * self._overlap_px or tile_px < 1:
             raise ValueError(
                 f"tile_px is {tile_px}, overlap_px is {overlap_px}; a tile must be at least twice its overlap, "
@@ -424,20 +432,15 @@ class Predictor:
         self._classes = len(model.classes)
         self._stride = stride
         self._scale = scale
-        self._batch = batch_frames if device.type == "cuda" else 1
+        self.batch = batch_frames if device.type == "cuda" else 1
         if device.type == "cuda":
             torch.backends.cudnn.benchmark = True
             torch.backends.cudnn.allow_tf32 = True
 
-    @property
-    def batch(self) -> int:
-        """Frames or tiles that the network sees at once, after all halvings."""
-        return self._batch
-
     def frames_at_once(self, shape: tuple[int, int]) -> int:
         """Frames of a shape to hand over together: one where a frame is cut into tiles."""
         tiles = self._tiles(1, *self._padded(self._scaled(shape)))
-        return self._batch if len(tiles) == 1 else 1
+        return self.batch if len(tiles) == 1 else 1
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Probabilities, as they are stored.
@@ -489,12 +492,13 @@ class Predictor:
         return tuple(max(1, round(side * self._scale)) for side in shape)
 
     def _padded(self, shape: tuple[int, int]) -> tuple[int, int]:
-        return tuple(-(-side // self._stride) * self._stride for side in shape)
+        return tuple(round_up(side, self._stride) for side in shape)
 
     def _tiles(self, images: int, height: int, width: int) -> list[Tile]:
-        ys, xs = (tile_starts(side, self._tile_px, self._overlap_px, self._stride) for side in (height, width))
-        size = min(height, self._tile_px), min(width, self._tile_px)
-        return [Tile(image, y, x, *size) for image in range(images) for y in ys for x in xs]
+        (tile_height, ys), (tile_width, xs) = (
+            plan_tiles(side, self._tile_px, self._overlap_px, self._stride) for side in (height, width)
+        )
+        return [Tile(image, y, x, tile_height, tile_width) for image in range(images) for y in ys for x in xs]
 
     def _tiled(self, x: Tensor) -> Tensor:
         images, _, height, width = x.shape
@@ -517,12 +521,12 @@ class Predictor:
         """Tiles and their probabilities, as many at a time as GPU memory holds."""
         done = 0
         while done < len(tiles):
-            chunk = tiles[done : done + self._batch]
+            chunk = tiles[done : done + self.batch]
             found = self._attempt(x, chunk)
             if found is None:
                 torch.cuda.empty_cache()
-                self._batch //= 2
-                log.warning("GPU memory ran out: goes on with %d frames or tiles at once", self._batch)
+                self.batch //= 2
+                log.warning("GPU memory ran out: goes on with %d frames or tiles at once", self.batch)
                 continue
             yield chunk, found
             done += len(chunk)
@@ -532,13 +536,13 @@ class Predictor:
         parts = [x[t.image, :, t.y : t.y + t.height, t.x : t.x + t.width] for t in chunk]
         if x.device.type == "cuda":
             # cudnn looks for its quickest way anew for every size of a batch, which costs more than the blanks.
-            parts += [parts[-1]] * (self._batch - len(parts))
+            parts += [parts[-1]] * (self.batch - len(parts))
         try:
             return forward(self._network, torch.stack(parts), self.precision)[: len(chunk)]
         except RuntimeError as error:
             if not _memory_ran_out(error):
                 raise
-            if self._batch == 1:
+            if self.batch == 1:
                 raise RuntimeError(
                     f"GPU memory does not suffice for one tile of {chunk[0].height} x {chunk[0].width} px; lower "
                     "tile_px (segment in config.yaml), or ask for a GPU with more memory"
@@ -564,11 +568,12 @@ def _mirrored(x: Tensor, shape: tuple[int, int]) -> Tensor:
     return x
 
 
-def tile_starts(side_px: int, tile_px: int, overlap_px: int, stride: int) -> list[int]:
-    """Where the tiles of one axis begin, all at multiples of the network's stride.
+def plan_tiles(side_px: int, tile_px: int, overlap_px: int, stride: int) -> tuple[int, list[int]]:
+    """Length of the tiles along one axis, and where they begin.
 
-    Off these multiples the network halves other pixels together and gives
-    slightly different values.
+    As few tiles as can be and no longer than need be, so that little is
+    computed twice. All begin at multiples of the network's stride: off these
+    the network halves other pixels together and gives slightly other values.
 
     Parameters
     ----------
@@ -579,13 +584,19 @@ def tile_starts(side_px: int, tile_px: int, overlap_px: int, stride: int) -> lis
 
     Returns
     -------
-    list of int
+    (int, list of int)
         Neighbours overlap by overlap_px, the last one by what is left over.
     """
     if side_px <= tile_px:
-        return [0]
-    step = max(stride, tile_px - overlap_px)
-    return [*range(0, side_px - tile_px, step), side_px - tile_px]
+        return side_px, [0]
+    tiles = math.ceil((side_px - overlap_px) / (tile_px - overlap_px))
+    length = round_up(math.ceil((side_px + (tiles - 1) * overlap_px) / tiles), stride)
+    return length, [min(tile * (length - overlap_px), side_px - length) for tile in range(tiles)]
+
+
+def round_up(length_px: int, stride: int) -> int:
+    """The next multiple of the network's stride."""
+    return -(-length_px // stride) * stride
 
 
 def tile_shares(side_px: int, tile_px: int, overlap_px: int, stride: int) -> dict[int, np.ndarray]:
@@ -598,15 +609,14 @@ def tile_shares(side_px: int, tile_px: int, overlap_px: int, stride: int) -> dic
     Parameters
     ----------
     side_px, tile_px, overlap_px, stride : int
-        As in `tile_starts`.
+        As in `plan_tiles`.
 
     Returns
     -------
-    dict of int to float32 array of shape (min(side_px, tile_px),)
+    dict of int to float32 array, as long as a tile
         By where the tile begins.
     """
-    starts = tile_starts(side_px, tile_px, overlap_px, stride)
-    length = min(side_px, tile_px)
+    length, starts = plan_tiles(side_px, tile_px, overlap_px, stride)
     inside = np.arange(length) + 0.5
     raw, total = {}, np.zeros(side_px)
     for start in starts:

@@ -5,7 +5,6 @@ from its seed: on one machine, with the same number of threads, one seed gives
 one model, bit by bit.
 """
 
-import copy
 import json
 import logging
 import os
@@ -387,8 +386,6 @@ def fit_network(
     crop_px: int,
     batch_crops: int,
     learning_rate: float,
-    momentum: float,
-    weight_averaging: float,
     edge_px: int,
     edge_weight: float,
     gap_weight: float,
@@ -422,11 +419,8 @@ def fit_network(
     steps, crop_px, batch_crops : int
         Number of batches, side of a view (a multiple of the network's
         stride), views in a batch.
-    learning_rate, momentum : float
-        Of RMSprop.
-    weight_averaging : float
-        Decay of the running mean of the weights, which is what is returned;
-        0 returns the last weights.
+    learning_rate : float
+        Largest learning rate of RMSprop.
     edge_px, edge_weight, gap_weight, gap_px
         As for `make_targets`.
     augmentation : mapping
@@ -471,8 +465,7 @@ def fit_network(
             for each in annotations
         ]
         network = network.to(where, memory_format=torch.channels_last).train()
-        averaged = copy.deepcopy(network) if weight_averaging else network
-        optimiser = torch.optim.RMSprop(network.parameters(), lr=learning_rate, momentum=momentum, foreach=True)
+        optimiser = torch.optim.RMSprop(network.parameters(), lr=learning_rate, foreach=True)
         batches = _batches(stills, steps, batch_crops, crop_px, augmentation, seed, threads)
         rows, losses = [], []
         every = max(1, steps // _LOG_ROWS)
@@ -487,16 +480,14 @@ def fit_network(
                     f"(now {learning_rate}), or set precision to float32"
                 )
             losses.append(loss)
-            if weight_averaging:
-                _average(averaged, network, min(weight_averaging, step / (step + 9)))
             if step % every == 0 or step == steps or step in checks:
-                score = check(averaged.eval()) if step in checks else None
+                score = check(network.eval()) if step in checks else None
                 network.train()
                 rows.append((phase, step, rate, float(np.mean(losses)), score))
                 progress.set_postfix_str(f"loss {rows[-1][3]:.3f}", refresh=False)
                 losses = []
     columns = ["phase", "step", "learning_rate", "loss", "held_out_roc_area"]
-    return averaged.eval(), pd.DataFrame(rows, columns=columns).astype({"held_out_roc_area": "float64"})
+    return network.eval(), pd.DataFrame(rows, columns=columns).astype({"held_out_roc_area": "float64"})
 
 
 def _learn(
@@ -530,15 +521,6 @@ def _starting_network(architecture: str, channels: int, start_from: str | os.Pat
             f"is {architecture} with {channels}; set its architecture to {start.architecture}, or start from another"
         )
     return start.network
-
-
-def _average(averaged: nn.Module, network: nn.Module, decay: float) -> None:
-    with torch.no_grad():
-        for mean, now in zip(averaged.state_dict().values(), network.state_dict().values(), strict=True):
-            if mean.is_floating_point():
-                mean.lerp_(now, 1 - decay)
-            else:
-                mean.copy_(now)
 
 
 def _batches(

@@ -1,0 +1,327 @@
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from cytolapse.labeling import label_cells, label_movie
+from cytolapse.movies import StackReader, write_stack
+from cytolapse.tables import read_metadata, read_table
+
+DATA = Path(os.environ.get("CYTOLAPSE_DATA", "../shared/data"))
+WATERSHED = {
+    "method": "watershed",
+    "threshold": 0.5,
+    "seed_threshold": 0.2,
+    "split_depth": 0.2,
+    "min_area_px": 20,
+    "fill_holes": True,
+}
+THRESHOLD = {**WATERSHED, "method": "threshold"}
+
+
+def disks(shape, *centres_and_radii):
+    """A label image of disks; a later one lies on top."""
+    y, x = np.indices(shape)
+    labels = np.zeros(shape, int)
+    for number, (cy, cx, radius) in enumerate(centres_and_radii, 1):
+        labels[np.hypot(y - cy, x - cx) <= radius] = number
+    return labels
+
+
+def probability_of(labels, noise=0.0):
+    """What a good network would say of these cells: cell and edge, a little blurred."""
+    edge = np.zeros(labels.shape, bool)
+    for axis in (0, 1):
+        for step in (1, -1):
+            edge |= (labels != np.roll(labels, step, axis)) & (labels > 0)
+    maps = np.stack([ndimage.gaussian_filter((labels > 0) * 1.0, 0.7), ndimage.gaussian_filter(edge * 1.0, 0.7)])
+    maps += np.random.default_rng(0).normal(0, noise, maps.shape)
+    return np.clip(maps, 0, 1).astype(np.float32)
+
+
+def overlaps(truth, found):
+    """Of each true cell, the best overlap (intersection over union) of a found one."""
+    table = np.zeros((truth.max() + 1, found.max() + 1))
+    np.add.at(table, (truth.ravel(), found.ravel()), 1)
+    union = table.sum(1, keepdims=True) + table.sum(0, keepdims=True) - table
+    best = (table / union)[1:, 1:].max(1)
+    return best[np.isin(np.arange(1, truth.max() + 1), truth)]
+
+
+@pytest.mark.parametrize("settings", [WATERSHED, THRESHOLD])
+def test_cells_apart_are_found_by_either_method_and_numbered_by_their_first_row(settings):
+    truth = disks((80, 120), (60, 30, 12), (20, 60, 12), (40, 95, 12))
+
+    labels = label_cells(probability_of(truth), **settings)
+
+    assert labels.dtype == np.int32
+    assert [labels[20, 60], labels[40, 95], labels[60, 30]] == [1, 2, 3]
+    assert overlaps(truth, labels).min() > 0.9
+
+
+def test_touching_disks_are_one_by_threshold_and_two_by_watershed_with_the_border_on_the_edge():
+    y, x = np.indices((60, 90))
+    truth = np.where((np.hypot(y - 30, x - 30) <= 16) & (x <= 44), 1, 0) + np.where(
+        (np.hypot(y - 30, x - 59) <= 16) & (x > 44), 2, 0
+    )
+    probability = probability_of(truth, noise=0.03)
+
+    parted = label_cells(probability, **WATERSHED)
+
+    assert label_cells(probability, **THRESHOLD).max() == 1
+    assert parted.max() == 2
+    border = (np.argmax(parted[25:36] == 2, axis=1)).mean()
+    assert border == pytest.approx(45, abs=1)
+
+
+def test_rods_side_by_side_are_parted():
+    truth = np.zeros((60, 60), int)
+    for number in range(4):
+        truth[10:50, 10 + 9 * number : 19 + 9 * number] = number + 1
+
+    assert overlaps(truth, label_cells(probability_of(truth, noise=0.03), **WATERSHED)).min() > 0.8
+
+
+def test_noise_does_not_break_a_cell_in_pieces():
+    truth = disks((120, 120), (60, 60, 45))
+
+    assert label_cells(probability_of(truth, noise=0.15), **{**WATERSHED, "threshold": 0.4}).max() == 1
+
+
+def test_a_deeper_split_depth_leaves_a_shallow_dip_whole():
+    cell = np.zeros((40, 80))
+    cell[10:30, 10:70] = 0.9
+    edge = np.zeros((40, 80))
+    edge[10:30, 38:42] = 0.35
+    probability = np.stack([cell, edge]).astype(np.float32)
+
+    assert label_cells(probability, **WATERSHED).max() == 2
+    assert label_cells(probability, **{**WATERSHED, "split_depth": 0.5}).max() == 1
+
+
+def test_a_cell_too_dim_for_a_seed_stays_a_cell():
+    cell = np.zeros((40, 80))
+    cell[10:30, 10:30] = 1.0
+    cell[10:30, 50:70] = 0.6
+    edge = np.zeros((40, 80))
+    edge[10:30, 50:70] = 0.55
+
+    labels = label_cells(np.stack([cell, edge]).astype(np.float32), **WATERSHED)
+
+    assert (labels == 2).sum() == 400
+
+
+def test_a_part_too_small_for_a_cell_goes_to_the_cell_that_it_touches():
+    cell = np.zeros((40, 60))
+    cell[10:30, 10:40] = 1.0
+    cell[18:22, 40:46] = 1.0
+    edge = np.zeros((40, 60))
+    edge[18:22, 38:41] = 1.0
+    probability = np.stack([cell, edge]).astype(np.float32)
+
+    assert label_cells(probability, **{**WATERSHED, "min_area_px": 4}).max() == 2
+    merged = label_cells(probability, **{**WATERSHED, "min_area_px": 60})
+    assert merged.max() == 1
+    assert (merged > 0).sum() == 20 * 30 + 4 * 6
+
+
+@pytest.mark.parametrize("settings", [WATERSHED, THRESHOLD])
+def test_specks_vanish_and_cells_on_the_border_stay(settings):
+    truth = disks((60, 60), (0, 30, 10), (40, 40, 1))
+
+    labels = label_cells(probability_of(truth), **settings)
+
+    assert labels.max() == 1
+    assert labels[0, 30] == 1
+
+
+def test_a_hole_is_filled_only_where_one_cell_encloses_it():
+    cell = np.zeros((40, 80))
+    cell[5:35, 5:35] = 1.0
+    cell[15:25, 15:25] = 0.0
+    # Two halves of a ring, kept apart by an edge: what they enclose belongs to neither.
+    cell[5:35, 45:75] = 1.0
+    cell[15:25, 55:65] = 0.0
+    edge = np.zeros((40, 80))
+    edge[5:35, 59:61] = 1.0
+    probability = np.stack([cell, edge]).astype(np.float32)
+
+    filled = label_cells(probability, **WATERSHED)
+    kept = label_cells(probability, **{**WATERSHED, "fill_holes": False})
+
+    assert filled[20, 20] == filled[6, 6] > 0
+    assert filled[20, 57] == 0
+    assert kept[20, 20] == 0
+    assert filled.max() == kept.max() == 3
+
+
+def test_without_the_class_edge_the_shape_alone_parts_two_disks():
+    truth = disks((60, 90), (30, 30, 16), (30, 58, 16))
+
+    labels = label_cells(probability_of(truth)[:1], **{**WATERSHED, "seed_threshold": 0.5})
+
+    assert labels.max() == 2
+    assert overlaps(truth, labels).min() > 0.9
+
+
+def test_many_regions_take_the_way_over_the_whole_frame_and_give_the_same_cells():
+    truth = np.zeros((300, 300), int)
+    for number in range(144):
+        row, column = divmod(number, 12)
+        truth[5 + 24 * row : 25 + 24 * row, 5 + 24 * column : 25 + 24 * column] = number + 1
+    # Two of them touch.
+    truth[5:25, 25:29] = truth[10, 10]
+    probability = probability_of(truth)
+
+    labels = label_cells(probability, **WATERSHED)
+
+    assert labels.max() == 144
+    assert overlaps(truth, labels).min() > 0.8
+    few = label_cells(probability[:, :100], **WATERSHED)
+    np.testing.assert_array_equal(few[:80] > 0, labels[:80] > 0)
+
+
+@pytest.mark.parametrize("settings", [WATERSHED, THRESHOLD])
+@pytest.mark.parametrize("classes", [1, 2])
+def test_an_empty_frame_has_no_cells(settings, classes):
+    assert not label_cells(np.zeros((classes, 32, 48), np.float32), **settings).any()
+
+
+def test_an_array_of_another_shape_is_refused():
+    with pytest.raises(ValueError, match=r"probability has shape \(32, 32\); wanted \(classes, y, x\)"):
+        label_cells(np.zeros((32, 32), np.float32), **WATERSHED)
+
+
+def test_an_unknown_method_is_refused():
+    with pytest.raises(ValueError, match="no labelling method is called 'magic'; the methods are threshold, watershed"):
+        label_cells(np.zeros((2, 8, 8), np.float32), **{**WATERSHED, "method": "magic"})
+
+
+@pytest.mark.skipif(not (DATA / "Fluo-N2DL-HeLa").exists(), reason="needs the data in CYTOLAPSE_DATA")
+def test_nearly_every_touching_nucleus_of_hela_is_found_from_maps_of_its_outline():
+    import tifffile
+
+    path = sorted((DATA / "Fluo-N2DL-HeLa/01_ST/SEG").glob("man_seg*.tif"))[-1]
+    truth = tifffile.imread(path).astype(int)
+
+    labels = label_cells(probability_of(truth, noise=0.05), **WATERSHED)
+
+    assert (overlaps(truth, labels) > 0.5).mean() > 0.97
+
+
+SETTINGS = {
+    **WATERSHED,
+    "threshold": None,
+    "pixel_size_um": None,
+    "frame_interval_min": None,
+    "provenance": {"code": "abc"},
+}
+
+
+@pytest.fixture
+def stage(tmp_path):
+    """Paths of a movie of two frames: two cells that touch, then none."""
+    truth = np.zeros((48, 64), int)
+    truth[10:40, 10:30], truth[10:40, 30:50] = 1, 2
+    maps = probability_of(truth)
+    pages = [*np.round(maps * 255).astype(np.uint8), *np.zeros((2, 48, 64), np.uint8)]
+    write_stack(
+        tmp_path / "probability.tif",
+        pages,
+        shape=(2, 2, 48, 64),
+        dtype=np.uint8,
+        pixel_size_um=0.2,
+        frame_interval_min=5,
+        axes="TCYX",
+        description={"segment": {"model": "m"}},
+    )
+    info = {"status": "ok", "path": "a.tif", "pixel_size_um": 0.2, "frame_interval_min": 5.0}
+    (tmp_path / "movie.json").write_text(json.dumps(info))
+    (tmp_path / "model.json").write_text(json.dumps({"threshold": 0.5}))
+    return tmp_path
+
+
+def run(stage, **changes):
+    names = ["probability.tif", "movie.json", "model.json", "labels.tif", "confidence.parquet"]
+    label_movie(*(stage / name for name in names), **{**SETTINGS, **changes})
+
+
+def test_a_movie_is_labelled_frame_by_frame_with_the_models_threshold(stage):
+    run(stage)
+
+    with StackReader(stage / "labels.tif") as stack:
+        assert stack.shape == (2, 48, 64)
+        assert stack.dtype == np.uint16
+        assert stack.read(0).max() == 2
+        assert not stack.read(1).any()
+    confidence = read_table("confidence", stage / "confidence.parquet")
+    assert confidence["frame"].tolist() == [0, 0]
+    assert confidence["label"].tolist() == [1, 2]
+    assert confidence["mask_confidence"].between(0.9, 1).all()
+
+
+def test_a_threshold_of_the_config_wins_over_the_models(stage):
+    run(stage, threshold=0.99)
+    with StackReader(stage / "labels.tif") as stack:
+        strict = np.count_nonzero(stack.read(0))
+    run(stage)
+    with StackReader(stage / "labels.tif") as stack:
+        assert strict < np.count_nonzero(stack.read(0))
+
+
+def test_pixel_size_and_interval_are_in_the_labels_and_the_sheet_wins(stage):
+    import tifffile
+
+    run(stage, pixel_size_um=0.5, frame_interval_min=3)
+
+    with tifffile.TiffFile(stage / "labels.tif") as tif:
+        numerator, denominator = tif.pages[0].tags["XResolution"].value
+        assert denominator / numerator == pytest.approx(0.5, rel=1e-3)
+        assert tif.imagej_metadata["finterval"] == pytest.approx(180)
+
+
+def test_the_records_of_the_stages_before_travel_on(stage):
+    run(stage)
+
+    records = {"segment": {"model": "m"}, "label": {"code": "abc"}}
+    assert json.loads(read_metadata(stage / "confidence.parquet")["provenance"]) == records
+    with StackReader(stage / "labels.tif") as stack:
+        assert stack.description == records
+
+
+def test_a_refused_movie_gives_one_empty_page_and_no_rows(stage):
+    (stage / "movie.json").write_text(json.dumps({"status": "refused", "reason": "cut off"}))
+
+    run(stage)
+
+    with StackReader(stage / "labels.tif") as stack:
+        assert stack.shape == (1, 1, 1)
+        assert not stack.read(0).any()
+    assert read_table("confidence", stage / "confidence.parquet").empty
+
+
+def test_more_cells_than_16_bits_can_number_are_refused_with_the_frame(tmp_path):
+    page = np.zeros((600, 600), np.uint8)
+    page[::2, ::2] = 255
+    write_stack(
+        tmp_path / "probability.tif",
+        [page],
+        shape=(1, 600, 600),
+        dtype=np.uint8,
+        pixel_size_um=None,
+        frame_interval_min=None,
+        axes="TYX",
+        description=None,
+    )
+    (tmp_path / "movie.json").write_text(
+        json.dumps({"status": "ok", "path": "a.tif", "pixel_size_um": 1, "frame_interval_min": 1})
+    )
+    (tmp_path / "model.json").write_text(json.dumps({"threshold": 0.5}))
+
+    with pytest.raises(
+        ValueError, match="movie a.tif, frame 0: 90000 cells found, labels.tif numbers at most 65535; .*min_area_px"
+    ):
+        run(tmp_path, method="threshold", min_area_px=1)

@@ -1,0 +1,82 @@
+"""One project, run to its end once; every test changes a copy of it."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from project import REPOSITORY, Project
+
+from cytolapse.simulation import Simulation, simulate_movie, write_annotations, write_movie
+
+SMALL = Simulation(frames=5, height_px=96, width_px=96, founders=3)
+
+SHEET = """\
+experiment\tmovies\tmodel\tsegment_channel\tchannels\tobject\tdivision\taxes\tpixel_size_um\tframe_interval_min
+rods\tmovies/*.tif\tready\tphase\tphase,reporter\tcell\tfission\t\t\t
+drawn\tfolders/*\ttrained\tphase\tphase\tcell\tfission\t\t0.1\t5
+"""
+
+CONFIG = {
+    "experiments": "experiments.tsv",
+    "device": "cpu",
+    "models": {
+        "ready": {"weights": str(REPOSITORY / "resources/models/demo")},
+        "trained": {"annotations": "annotations", "architecture": "googlenet_unet_small"},
+    },
+    "train": {"steps": 4, "steps_held_out": 2, "crop_px": 64, "batch_crops": 2, "floor_roc_area": 0, "threads": 1},
+}
+
+
+def write_folder(folder: Path, seed: int) -> None:
+    """A movie as a folder of one file a frame."""
+    folder.mkdir(parents=True)
+    for frame, planes in enumerate(simulate_movie(SMALL, seed).movie):
+        tifffile.imwrite(folder / f"t{frame:03d}.tif", planes[0])
+
+
+def make_project(folder: Path) -> Project:
+    """Two experiments: two stacks with a ready model, one folder with a model to train."""
+    (folder / "movies").mkdir(parents=True)
+    for name, seed in (("a", 1), ("b", 2)):
+        write_movie(folder / f"movies/{name}.tif", simulate_movie(SMALL, seed))
+    write_folder(folder / "folders/c", 3)
+    for seed in (11, 12, 13):
+        write_annotations(folder / "annotations", simulate_movie(dataclasses.replace(SMALL, frames=2), seed), [1])
+    (folder / "experiments.tsv").write_text(SHEET)
+    project = Project(folder)
+    project.config = CONFIG
+    return project
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Project:
+    """The project after a whole run."""
+    project = make_project(tmp_path_factory.mktemp("finished") / "project")
+    run = project.snakemake()
+    assert run.code == 0, run.text
+    return project
+
+
+@pytest.fixture
+def project(finished, tmp_path) -> Project:
+    """A copy of the finished project, to be changed."""
+    return finished.copy(tmp_path / "project")
+
+
+@pytest.fixture
+def repository(tmp_path) -> Path:
+    """A copy of the workflow's code, to be changed."""
+    folder = tmp_path / "repository"
+    for part in ("workflow", "profiles", "config"):
+        shutil.copytree(REPOSITORY / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(REPOSITORY / "Snakefile", folder)
+    return folder
+
+
+def darkened(path: Path) -> None:
+    """Overwrite an image with another of the same size."""
+    image = tifffile.imread(path)
+    tifffile.imwrite(path, (image * 0.9).astype(image.dtype) if image.dtype != np.uint8 else image // 2)
