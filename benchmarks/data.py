@@ -110,7 +110,14 @@ OVERRIDES = {
     # A rod's length says more of its growth than its area, and it has a volume.
     "ecoli": {"measure": {"volume_model": "rod"}, "analyse": {"size_quantity": "length"}},
 }
-TRAINING: dict[str, dict] = {}
+TRAINING: dict[str, dict] = {
+    "gowt1": {"train": {"steps": 600, "steps_held_out": 250, "batch_crops": 4, "threads": 1}},
+    "hela": {"train": {"steps": 600, "steps_held_out": 250, "batch_crops": 4, "threads": 1}},
+    "ecoli": {
+        "architecture": "googlenet_unet_small",
+        "train": {"steps": 600, "steps_held_out": 250, "batch_crops": 4, "threads": 1},
+    },
+}
 
 
 def image_of(task: Task, data: Path, frame: int) -> np.ndarray:

@@ -52,7 +52,7 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 
 _THRESHOLDS = tuple(round(0.2 + 0.05 * step, 2) for step in range(13))
 _IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(9))
-_LABELLING = {"method": "watershed", "seed_threshold": 0.5, "split_depth": 0.1, "fill_holes": True}
+_LABELLING = {"method": "watershed", "seed_threshold": 0.2, "split_depth": 0.2, "fill_holes": True}
 _CHECKS = 10
 _LOG_ROWS = 200
 
