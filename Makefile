@@ -65,7 +65,7 @@ pins: $(VENV)/ready-dev
 
 demo-model: $(VENV)/ready
 	python workflow/demo.py annotations demo/annotations
-	snakemake --cores $(CORES) --configfile demo/training.yaml models
+	snakemake models --cores $(CORES) --configfile demo/training.yaml
 	cp models/demo_new/weights.safetensors models/demo_new/model.json resources/models/demo/
 
 benchmark-accuracy: $(VENV)/ready-dev

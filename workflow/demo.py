@@ -46,6 +46,7 @@ models:
     annotations: {annotations}
     architecture: googlenet_unet_small
     pixel_size_um: {pixel_size_um}
+    train: {{steps: 600, steps_held_out: 150, crop_px: 128, learning_rate: 0.001}}
 """
 
 
@@ -109,7 +110,7 @@ def annotations(folder: Path) -> None:
     )
     (folder.parent / "training.yaml").write_text(text, encoding="utf-8")
     print(f"{len(ANNOTATED)} annotated images: {folder}")
-    print(f"to train from them: snakemake --cores 2 --configfile {folder.parent / 'training.yaml'} models")
+    print(f"to train from them: snakemake models --cores 2 --configfile {folder.parent / 'training.yaml'}")
 
 
 def check(folder: Path) -> None:

@@ -94,15 +94,15 @@ def test_every_network_learns_a_disk_in_a_few_steps(architecture):
     image = (disk + 0.2 * torch.randn(2, 1, 64, 64)).contiguous()
     target = disk.expand(2, 2, -1, -1)
     optimiser = torch.optim.Adam(network.parameters(), 1e-3)
-    losses = []
     for _ in range(25):
         loss = torch.nn.functional.binary_cross_entropy_with_logits(network(image), target)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        losses.append(loss.item())
 
-    assert losses[-1] < 0.3 * losses[0]
+    with torch.no_grad():
+        right = ((network(image) > 0) == (target > 0)).float().mean()
+    assert right > 0.95
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -65,8 +65,9 @@ class Project:
 
     def snakemake(self, *arguments: str, snakefile: Path = REPOSITORY / "Snakefile") -> Run:
         """Run Snakemake in the project's folder."""
-        command = [str(SNAKEMAKE), "-s", str(snakefile), "--configfile", "config.yaml", *arguments]
-        if not {"--cores", "--profile", "-n"} & set(arguments):
+        # Targets come first: --configfile would take a name behind it for a file.
+        command = [str(SNAKEMAKE), *arguments, "-s", str(snakefile), "--configfile", "config.yaml"]
+        if "-n" not in arguments:
             command += ["--cores", "2"]
         # Threads of numerical libraries would fight for the two cores of two jobs.
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}

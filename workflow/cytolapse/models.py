@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from cytolapse.files import atomic_path
@@ -140,7 +140,8 @@ def save_model(model: Model, weights_path: str | os.PathLike, json_path: str | o
     }
     metadata = {"format": FORMAT, **described, "trained": model.trained, "digest": digest}
     with atomic_path(weights_path) as temporary:
-        save_file(tensors, temporary, metadata={ENTRY: json.dumps(metadata, sort_keys=True)})
+        # save_file makes a file that only its owner may read; others of the lab need the model too.
+        temporary.write_bytes(save(tensors, metadata={ENTRY: json.dumps(metadata, sort_keys=True)}))
     summary = {"digest": digest, **described, "metrics": model.trained.get("metrics", {})}
     with atomic_path(json_path) as temporary:
         temporary.write_text(json.dumps(summary, indent=1, sort_keys=True) + "\n")

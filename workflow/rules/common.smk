@@ -15,9 +15,7 @@ if workflow.is_main_process:
     plan.check_all()
     plan.remember_fingerprints()
     for folder in plan.stale_folders():
-        logger.warning(
-            f"{folder}: its movie is gone; `snakemake clean_stale` removes the folder"
-        )
+        logger.warning(f"{folder}: its movie is gone; `snakemake clean_stale` removes the folder")
 
 
 wildcard_constraints:
@@ -98,7 +96,9 @@ def model_card(wildcards):
 
 
 def model_weights(wildcards):
-    return f"{plan.model_folder(plan.experiments[wildcards.experiment]['model'])}/weights.safetensors"
+    return (
+        f"{plan.model_folder(plan.experiments[wildcards.experiment]['model'])}/weights.safetensors"
+    )
 
 
 def ready_model(wildcards):

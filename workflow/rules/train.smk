@@ -17,10 +17,10 @@ rule train:
         "logs/models/{model}/train.log",
     benchmark:
         "logs/models/{model}/train.benchmark.tsv"
-    conda:
-        "../../envs/network.yaml"
     wildcard_constraints:
         model="|".join(map(re.escape, plan.trained_models())) or "(?!)",
+    conda:
+        "../../envs/network.yaml"
     threads: lambda wildcards: plan.training(wildcards.model)["threads"]
     resources:
         gpu=lambda wildcards: gpus(wildcards),

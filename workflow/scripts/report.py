@@ -4,7 +4,7 @@ import sys
 
 sys.stderr = open(snakemake.log[0], "w", buffering=1)
 
-from cytolapse.report import read_card, read_status, write_report
+from cytolapse.report import read_json, write_report
 from cytolapse.tables import EXPERIMENT_TABLES
 
 write_report(
@@ -13,9 +13,9 @@ write_report(
     snakemake.params.template,
     snakemake.output.report,
     experiment=snakemake.wildcards.experiment,
-    model=read_card(snakemake.input.card),
+    model=read_json(snakemake.input.card),
     roc_figure=snakemake.params.figure,
-    training_status=read_status(snakemake.input.training),
+    training_status=read_json(snakemake.input.training),
     settings=snakemake.params.settings,
     events=snakemake.params.events,
     **snakemake.params.report,

@@ -1,0 +1,130 @@
+"""The house rules that a machine can check."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import cytolapse
+from planning.digests import _reached
+
+REPOSITORY = Path(__file__).parents[2]
+LIBRARY = REPOSITORY / "workflow/cytolapse"
+SCRIPTS = sorted((REPOSITORY / "workflow/scripts").glob("*.py"))
+BIN = Path(sys.executable).parent
+
+sys.path.insert(0, str(REPOSITORY / "docs"))
+from generate import ENVIRONMENTS, FILES, pins  # noqa: E402
+
+# What a module is called where that is not the name of its package.
+PACKAGES = {"PIL": "pillow", "skimage": "scikit-image", "yaml": "pyyaml"}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+        ["snakefmt", "--check", "Snakefile", "workflow/rules"],
+        ["snakemake", "--lint", "--configfile", "tests/unit/lint.yaml"],
+    ],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_the_linters_have_nothing_to_say(command):
+    done = subprocess.run([BIN / command[0], *command[1:]], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [(path, content) for name, files in FILES.items() if name != "rulegraph" for path, content in files.items()],
+)
+def test_what_is_generated_is_what_would_be_generated_now(path, content):
+    assert (REPOSITORY / path).read_text() == content(), "run `make docs`"
+
+
+def test_a_library_module_imports_only_those_named_before_it():
+    order = re.findall(r"\b[a-z_]+\b", cytolapse.__doc__.split(":")[-1])
+    modules = {path.stem for path in LIBRARY.glob("*.py")} - {"__init__"}
+    assert set(order) == modules
+    for module in modules:
+        for imported in imports(LIBRARY / f"{module}.py")["cytolapse"]:
+            assert order.index(imported) < order.index(module), f"{module} imports {imported}"
+
+
+def imports(path: Path) -> dict[str, set[str]]:
+    """Imported packages, and of the library the modules."""
+    found: dict[str, set[str]] = {"cytolapse": set()}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module]
+            if node.module == "cytolapse":
+                names = [f"cytolapse.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            package, _, rest = name.partition(".")
+            found.setdefault(package, set())
+            if package == "cytolapse" and rest and (LIBRARY / f"{rest}.py").exists():
+                found[package].add(rest)
+    return found
+
+
+def environment_of(script: str) -> str:
+    """The environment that the rule of a script names."""
+    rules = "".join(path.read_text() for path in (REPOSITORY / "workflow/rules").glob("*.smk"))
+    (block,) = re.findall(rf"\nrule {script}:.*?(?=\nrule |\Z)", rules, flags=re.DOTALL)
+    return re.search(r"envs/(\w+)\.yaml", block)[1]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_an_environment_names_every_package_that_its_scripts_import(script):
+    environment = environment_of(script.stem)
+    imported = set().union(*(imports(path) for path in _reached(script)))
+    packages = {PACKAGES.get(name, name) for name in imported - set(sys.stdlib_module_names) - {"cytolapse"}}
+
+    assert packages <= set(ENVIRONMENTS[environment])
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_the_environments_have_the_pins_of_the_requirements(environment):
+    written = yaml.safe_load((REPOSITORY / f"envs/{environment}.yaml").read_text())
+    (listed,) = (part["pip"] for part in written["dependencies"] if isinstance(part, dict))
+
+    assert all(line.split("==")[1] == pins()[line.split("==")[0]] for line in listed)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_every_script_is_that_of_a_rule_of_its_name(script):
+    rules = "".join(path.read_text() for path in (REPOSITORY / "workflow/rules").glob("*.smk"))
+
+    assert f"\nrule {script.stem}:" in rules
+    assert f'"../scripts/{script.name}"' in rules
+
+
+def test_the_library_knows_neither_snakemake_nor_the_terminal():
+    for path in LIBRARY.glob("*.py"):
+        text = path.read_text()
+        assert "snakemake" not in imports(path), path
+        assert not re.search(r"^\s*print\(", text, flags=re.MULTILINE), path
+
+
+def test_the_changelog_and_the_citation_name_the_version():
+    assert f"## {cytolapse.__version__}" in (REPOSITORY / "CHANGELOG.md").read_text()
+    assert yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())["version"] == cytolapse.__version__
+
+
+def test_the_links_of_the_readme_lead_somewhere():
+    for link in re.findall(r"\]\(([^)#:]+)\)", (REPOSITORY / "README.md").read_text()):
+        assert (REPOSITORY / link).exists(), link
+
+
+def test_slurm_gpu_is_found_by_its_name():
+    assert (REPOSITORY / "slurm-gpu/profile.yaml").samefile(REPOSITORY / "profiles/slurm-gpu/profile.yaml")
