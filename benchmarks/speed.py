@@ -41,7 +41,7 @@ for _ in range(int(sys.argv[1])):
 """
 
 
-def write_noise(path: Path, frames: int, side: int) -> dict:
+def write_noise(path: Path, frames: int, side: int) -> None:
     """A movie of blurred noise as a plain TIFF stack, and its movie.json."""
     import numpy as np
     from scipy import ndimage
@@ -69,7 +69,6 @@ def write_noise(path: Path, frames: int, side: int) -> dict:
         on_bad_movie="stop",
     )
     write_info(info, path.with_suffix(".json"))
-    return info
 
 
 def write_model(folder: Path, architecture: str) -> Path:
@@ -159,12 +158,12 @@ def memory(folder: Path) -> None:
     rows: dict[str, list[float]] = {}
     weights = write_model(folder / "googlenet_unet_small", "googlenet_unet_small")
     for frames in (50, 500):
-        info = write_noise(folder / f"long{frames}.tif", frames, 512)
+        write_noise(folder / f"long{frames}.tif", frames, 512)
         names = {key: str(folder / f"{key}{frames}") for key in ("out", "labels", "confidence", "tables")}
         common = {"workflow": str(REPOSITORY / "workflow"), "info": str(folder / f"long{frames}.json"), **names}
         _, peak = python(SEGMENT.format(weights=str(weights), threads=os.cpu_count(), **common))
         rows.setdefault("segment", []).append(peak)
-        for stage, code in _later_stages(info, common).items():
+        for stage, code in _later_stages(str(weights.with_name("model.json")), common).items():
             _, peak = python(code)
             rows.setdefault(stage, []).append(peak)
     print("\n| peak memory, frames of 512 x 512 | 50 frames | 500 frames |\n| --- | --- | --- |")
@@ -172,16 +171,16 @@ def memory(folder: Path) -> None:
         print(f"| {stage} | " + " | ".join(f"{peak:.0f} MB" for peak in peaks) + " |")
 
 
-def _later_stages(info: dict, common: dict) -> dict[str, str]:
+def _later_stages(card: str, common: dict) -> dict[str, str]:
     from planning.settings import read_settings
 
     settings = read_settings({})
     label = f"""
 import sys
 sys.path.insert(0, {common["workflow"]!r})
-from cytolapse.labeling import label_movie
-label_movie({common["out"]!r}, {common["info"]!r}, {common["labels"]!r}, {common["confidence"]!r},
-            **{settings["label"]!r}, model_threshold=0.5, pixel_size_um=None, frame_interval_min=None, provenance=None)
+from cytolapse.labels import label_movie
+label_movie({common["out"]!r}, {common["info"]!r}, {card!r}, {common["labels"]!r}, {common["confidence"]!r},
+            **{settings["label"]!r}, pixel_size_um=None, frame_interval_min=None, provenance=None)
 """
     tables = [common["tables"] + suffix for suffix in ("o", "i", "p")]
     measure = f"""
@@ -200,7 +199,7 @@ def startup() -> None:
     for stage, module in (
         ("inspect", "inspection"),
         ("segment", "segmentation"),
-        ("label", "labeling"),
+        ("label", "labels"),
         ("measure", "features"),
         ("link", "lineage"),
         ("analyse", "analysis"),

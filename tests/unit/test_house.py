@@ -30,12 +30,28 @@ PACKAGES = {"PIL": "pillow", "skimage": "scikit-image", "yaml": "pyyaml"}
         ["ruff", "check", "."],
         ["ruff", "format", "--check", "."],
         ["snakefmt", "--check", "Snakefile", "workflow/rules"],
-        ["snakemake", "--lint", "--configfile", "tests/unit/lint.yaml"],
     ],
     ids=lambda command: " ".join(command[:2]),
 )
 def test_the_linters_have_nothing_to_say(command):
     done = subprocess.run([BIN / command[0], *command[1:]], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_linter_of_snakemake_has_nothing_to_say(tmp_path):
+    (tmp_path / "a.tif").write_bytes(b"no movie, and nobody looks")
+    (tmp_path / "experiments.tsv").write_text(
+        "experiment\tmovies\tmodel\tsegment_channel\tchannels\nnight1\t*.tif\tdemo\tphase\tphase\n"
+    )
+    config = {
+        "experiments": "experiments.tsv",
+        "models": {"demo": {"weights": str(REPOSITORY / "resources/models/demo")}},
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    command = [BIN / "snakemake", "--lint", "-s", REPOSITORY / "Snakefile", "--configfile", "config.yaml"]
+
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -1,9 +1,12 @@
 """Cytolapse: time-lapse movies of living cells to tables of growth and expression.
 
-The modules, in the order in which they may import each other: files,
-tables, provenance, movies, annotations, augmentation, networks, models, segmentation,
-labeling, evaluation, training, illumination, features, linking, lineage,
-growth, expression, exports, report, simulation.
+The modules, in the order in which they may import each other: files, tables,
+provenance, planes, folders, layouts, inspection, discovery, movies,
+annotations, augmentation, networks, models, devices, prediction,
+segmentation, labeling, labels, targets, learning, evaluation, judgement,
+training, illumination, features, linking, lineage, growth, expression,
+analysis, population, collection, exports, overlays, wording, summaries,
+figures, report, rods, contacts, scenarios, colony, optics, simulation.
 """
 
 __version__ = "0.1.0"

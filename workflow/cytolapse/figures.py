@@ -54,7 +54,6 @@ INK = {
     "svg.fonttype": "none",
     "svg.hashsalt": "cytolapse",
 }
-
 ENDS = {
     "division": "divided",
     "left": "left the view",

@@ -97,8 +97,6 @@ def flattened(values: Mapping, before: str = "") -> list[tuple[str, str]]:
     before : str
         Name that all of them stand under.
     """
-    if not isinstance(values, Mapping):
-        return [(before, _value_text(values))]
     pairs = []
     for key, value in values.items():
         name = f"{before}.{key}" if before else str(key)

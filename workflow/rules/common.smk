@@ -1,4 +1,4 @@
-"""What every rule file shares: the checked plan and lookups in it."""
+"""The checked plan, and what the rules look up in it."""
 
 from pathlib import Path
 

@@ -4,7 +4,7 @@ import sys
 
 sys.stderr = open(snakemake.log[0], "w", buffering=1)
 
-from cytolapse.labeling import label_movie
+from cytolapse.labels import label_movie
 from cytolapse.provenance import stage_record
 
 label_movie(

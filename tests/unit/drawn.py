@@ -1,0 +1,48 @@
+"""Annotated images that are drawn, and settings to learn them in a moment."""
+
+import numpy as np
+
+from cytolapse.annotations import Annotation
+
+TARGETS = {"edge_px": 1, "edge_weight": 5.0, "gap_weight": 0.0, "gap_px": 3.0}
+AUGMENTATION = {
+    "roll": True,
+    "flip": True,
+    "rotation": "any",
+    "zoom_fraction": 0.1,
+    "bend_px": 2.0,
+    "gain_fraction": 0.2,
+    "offset": 0.1,
+    "gamma_fraction": 0.2,
+    "noise": 0.05,
+    "blur_px": 0.5,
+}
+FIT = TARGETS | {
+    "architecture": "googlenet_unet_small",
+    "channels": 1,
+    "crop_px": 64,
+    "batch_crops": 2,
+    "learning_rate": 1e-3,
+    "augmentation": AUGMENTATION,
+    "seed": 3,
+    "threads": 1,
+    "device": "cpu",
+    "precision": "float32",
+    "start_from": None,
+}
+
+
+def drawn(name: str = "a", seed: int = 0, side: int = 80) -> Annotation:
+    """Bright disks on a dark, noisy ground."""
+    rng = np.random.default_rng(seed)
+    y, x = np.indices((side, side))
+    labels = np.zeros((side, side), np.int32)
+    for number in range(1, 7):
+        row, column = rng.integers(8, side - 8, 2)
+        labels[(y - row) ** 2 + (x - column) ** 2 < 8**2] = number
+    image = 100 + 60 * (labels > 0) + rng.normal(0, 5, labels.shape)
+    return Annotation(name, image.astype(np.uint16), labels)
+
+
+def several(count: int = 4) -> list[Annotation]:
+    return [drawn(f"image{number}", seed=number) for number in range(count)]

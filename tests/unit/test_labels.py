@@ -1,0 +1,127 @@
+import json
+
+import numpy as np
+import pytest
+
+from cytolapse.labels import label_movie
+from cytolapse.movies import StackReader, write_stack
+from cytolapse.tables import read_metadata, read_table
+
+SETTINGS = {
+    "method": "watershed",
+    "threshold": None,
+    "seed_threshold": 0.2,
+    "split_depth": 0.2,
+    "min_area_px": 20,
+    "fill_holes": True,
+    "pixel_size_um": None,
+    "frame_interval_min": None,
+    "provenance": {"code": "abc"},
+}
+
+
+@pytest.fixture
+def stage(tmp_path):
+    """Paths of a movie of two frames: two cells that touch, then none."""
+    cell, edge = maps = np.zeros((2, 48, 64))
+    cell[10:40, 10:50] = 0.95
+    cell[12:38, 12:48] = 1
+    edge[10:40, 28:32] = 1
+    pages = [*np.round(maps * 255).astype(np.uint8), *np.zeros((2, 48, 64), np.uint8)]
+    write_stack(
+        tmp_path / "probability.tif",
+        pages,
+        shape=(2, 2, 48, 64),
+        dtype=np.uint8,
+        pixel_size_um=0.2,
+        frame_interval_min=5,
+        axes="TCYX",
+        description={"segment": {"model": "m"}},
+    )
+    info = {"status": "ok", "path": "a.tif", "pixel_size_um": 0.2, "frame_interval_min": 5.0}
+    (tmp_path / "movie.json").write_text(json.dumps(info))
+    (tmp_path / "model.json").write_text(json.dumps({"threshold": 0.5}))
+    return tmp_path
+
+
+def run(stage, **changes):
+    names = ["probability.tif", "movie.json", "model.json", "labels.tif", "confidence.parquet"]
+    label_movie(*(stage / name for name in names), **{**SETTINGS, **changes})
+
+
+def test_a_movie_is_labelled_frame_by_frame_with_the_models_threshold(stage):
+    run(stage)
+
+    with StackReader(stage / "labels.tif") as stack:
+        assert stack.shape == (2, 48, 64)
+        assert stack.dtype == np.uint16
+        assert stack.read(0).max() == 2
+        assert not stack.read(1).any()
+    confidence = read_table("confidence", stage / "confidence.parquet")
+    assert confidence["frame"].tolist() == [0, 0]
+    assert confidence["label"].tolist() == [1, 2]
+    assert confidence["mask_confidence"].between(0.9, 1).all()
+
+
+def test_a_threshold_of_the_config_wins_over_the_models(stage):
+    run(stage, threshold=0.99)
+    with StackReader(stage / "labels.tif") as stack:
+        strict = np.count_nonzero(stack.read(0))
+    run(stage)
+    with StackReader(stage / "labels.tif") as stack:
+        assert strict < np.count_nonzero(stack.read(0))
+
+
+def test_pixel_size_and_interval_are_in_the_labels_and_the_sheet_wins(stage):
+    import tifffile
+
+    run(stage, pixel_size_um=0.5, frame_interval_min=3)
+
+    with tifffile.TiffFile(stage / "labels.tif") as tif:
+        numerator, denominator = tif.pages[0].tags["XResolution"].value
+        assert denominator / numerator == pytest.approx(0.5, rel=1e-3)
+        assert tif.imagej_metadata["finterval"] == pytest.approx(180)
+
+
+def test_the_records_of_the_stages_before_travel_on(stage):
+    run(stage)
+
+    records = {"segment": {"model": "m"}, "label": {"code": "abc"}}
+    assert json.loads(read_metadata(stage / "confidence.parquet")["provenance"]) == records
+    with StackReader(stage / "labels.tif") as stack:
+        assert stack.description == records
+
+
+def test_a_refused_movie_gives_one_empty_page_and_no_rows(stage):
+    (stage / "movie.json").write_text(json.dumps({"status": "refused", "reason": "cut off"}))
+
+    run(stage)
+
+    with StackReader(stage / "labels.tif") as stack:
+        assert stack.shape == (1, 1, 1)
+        assert not stack.read(0).any()
+    assert read_table("confidence", stage / "confidence.parquet").empty
+
+
+def test_more_cells_than_16_bits_can_number_are_refused_with_the_frame(tmp_path):
+    page = np.zeros((600, 600), np.uint8)
+    page[::2, ::2] = 255
+    write_stack(
+        tmp_path / "probability.tif",
+        [page],
+        shape=(1, 600, 600),
+        dtype=np.uint8,
+        pixel_size_um=None,
+        frame_interval_min=None,
+        axes="TYX",
+        description=None,
+    )
+    (tmp_path / "movie.json").write_text(
+        json.dumps({"status": "ok", "path": "a.tif", "pixel_size_um": 1, "frame_interval_min": 1})
+    )
+    (tmp_path / "model.json").write_text(json.dumps({"threshold": 0.5}))
+
+    with pytest.raises(
+        ValueError, match="movie a.tif, frame 0: 90000 cells found, labels.tif numbers at most 65535; .*min_area_px"
+    ):
+        run(tmp_path, method="threshold", min_area_px=1)

@@ -1,0 +1,139 @@
+"""Answers of a network to annotated images -> its scores, its threshold, its ROC."""
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cytolapse.annotations import Annotation
+from cytolapse.evaluation import choose_threshold, probability_histogram, roc_area, roc_curve
+from cytolapse.files import atomic_path
+from cytolapse.labeling import label_cells
+
+_THRESHOLDS = tuple(round(0.2 + 0.05 * step, 2) for step in range(13))
+_IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(9))
+_LABELLING = {"method": "watershed", "seed_threshold": 0.2, "split_depth": 0.2, "fill_holes": True}
+
+
+def judge(annotations: Sequence[Annotation], probabilities: Sequence[np.ndarray]) -> dict[str, Any]:
+    """All scores of probabilities, with the threshold that serves them best.
+
+    Cells are labelled by watershed with fixed settings, not with those of
+    the configuration: a labelling option must not make every model anew.
+
+    Parameters
+    ----------
+    annotations : sequence of Annotation
+    probabilities : sequence of uint8 arrays of shape (classes, y, x)
+        In the same order; 255 is a probability of 1.
+
+    Returns
+    -------
+    dict
+        images, roc_area; threshold, and at it false_positive_rate and
+        true_positive_rate of pixels, ap_50, ap_75, mean_ap (overlaps of 0.5
+        to 0.9) and seg of cells; score_by_threshold.
+    """
+    truths = [each.labels for each in annotations]
+    histogram = cell_histogram(annotations, probabilities)
+    area_px = np.concatenate([np.bincount(truth[truth > 0]) for truth in truths])
+    usual_px = float(np.median(area_px[area_px > 0]))
+
+    def label(probability: np.ndarray, threshold: float) -> np.ndarray:
+        return label_cells(
+            probability.astype(np.float32) / 255,
+            threshold=threshold,
+            min_area_px=max(1, round(usual_px / 10)),
+            **_LABELLING,
+        )
+
+    threshold, scores = choose_threshold(probabilities, truths, label=label, thresholds=_THRESHOLDS, ious=_IOUS)
+    best = next(score for score in scores if score["threshold"] == threshold)
+    curve = roc_curve(histogram)
+    point = int(np.argmin(np.abs(curve.threshold - threshold)))
+    return {
+        **pixel_scores(annotations, histogram),
+        "threshold": threshold,
+        "false_positive_rate": _rounded(curve.false_positive_rate[point]),
+        "true_positive_rate": _rounded(curve.true_positive_rate[point]),
+        **{name: _rounded(best[name]) for name in ("ap_50", "ap_75", "mean_ap", "seg")},
+        "score_by_threshold": {f"{score['threshold']:.2f}": _rounded(score["score"]) for score in scores},
+    }
+
+
+def cell_histogram(annotations: Sequence[Annotation], probabilities: Iterable[np.ndarray]) -> np.ndarray:
+    """Histogram of the class cell, which comes first, added up over all images.
+
+    Parameters
+    ----------
+    annotations, probabilities
+        As for `judge`; the probabilities may come one by one.
+
+    Returns
+    -------
+    int array of shape (2, 256)
+        As `evaluation.probability_histogram`.
+    """
+    pairs = zip(annotations, probabilities, strict=True)
+    return sum(probability_histogram(probability[0], each.labels) for each, probability in pairs)
+
+
+def pixel_scores(annotations: Sequence[Annotation], histogram: np.ndarray) -> dict[str, Any]:
+    """Names of the images, and the area under their pixelwise ROC from `cell_histogram`."""
+    return {"images": [each.name for each in annotations], "roc_area": _rounded(roc_area(histogram))}
+
+
+def curve_rows(images: str, histogram: np.ndarray) -> pd.DataFrame:
+    """The points of a pixelwise ROC.
+
+    Parameters
+    ----------
+    images : str
+        Which images these are, for the column of that name.
+    histogram : int array of shape (2, 256)
+        From `cell_histogram`.
+
+    Returns
+    -------
+    DataFrame
+        images, threshold, false_positive_rate, true_positive_rate.
+    """
+    return pd.DataFrame({"images": images, **roc_curve(histogram)._asdict()})
+
+
+def draw_roc(roc: pd.DataFrame, path: str | os.PathLike) -> None:
+    """Draw the pixelwise ROCs, whole and enlarged at the corner of few errors.
+
+    Parameters
+    ----------
+    roc : DataFrame
+        From `curve_rows`, of one or more kinds of images.
+    path : path
+        PNG to write.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (whole, corner) = pyplot.subplots(1, 2, figsize=(9, 4.5), layout="constrained")
+    for images, points in roc.groupby("images", sort=False):
+        area = np.trapezoid(points["true_positive_rate"], points["false_positive_rate"])
+        name = f"{images.replace('_', ' ')} images, area {area:.4f}"
+        for axes in (whole, corner):
+            axes.plot(points["false_positive_rate"], points["true_positive_rate"], label=name, linewidth=1.5)
+    for axes in (whole, corner):
+        axes.set(xlabel="background taken for cell", ylabel="cell pixels found")
+    whole.plot([0, 1], [0, 1], color="0.8", linewidth=1)
+    whole.set(xlim=(0, 1), ylim=(0, 1), title="Pixelwise ROC")
+    corner.set(xlim=(0, 0.1), ylim=(0.9, 1), title="Enlarged")
+    whole.legend(loc="lower right", frameon=False)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120, metadata={"Software": None})
+    pyplot.close(figure)
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 6)

@@ -1,0 +1,336 @@
+"""Annotated images -> a network that has learned them.
+
+The length of a training is counted in steps and every random number comes
+from its seed: on one machine, with the same number of threads, one seed gives
+one network, bit by bit.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from cytolapse.annotations import Annotation
+from cytolapse.augmentation import augment
+from cytolapse.devices import choose_device
+from cytolapse.models import CLASSES, NORMALISATION, load_model, normalisation_limits, normalise
+from cytolapse.networks import build_network
+from cytolapse.targets import make_targets, weighted_loss
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+_CHECKS = 10
+_LOG_ROWS = 200
+
+
+class Still(NamedTuple):
+    """An annotated image made ready: image (channels, y, x) normalised, targets (3, y, x)."""
+
+    image: np.ndarray
+    targets: np.ndarray
+
+
+def fit_network(
+    annotations: Sequence[Annotation],
+    *,
+    phase: str,
+    check: Callable[[nn.Module], float] | None,
+    architecture: str,
+    channels: int,
+    steps: int,
+    crop_px: int,
+    batch_crops: int,
+    learning_rate: float,
+    edge_px: int,
+    edge_weight: float,
+    gap_weight: float,
+    gap_px: float,
+    augmentation: Mapping[str, Any],
+    seed: int,
+    threads: int,
+    device: str,
+    precision: str,
+    start_from: str | os.PathLike | None,
+) -> tuple[nn.Module, pd.DataFrame]:
+    """Teach a network the annotated images, all of them.
+
+    RMSprop [1]_ on batches of random views (`augmentation.augment`), with a
+    learning rate that is annealed to 0. Each batch draws from a generator of
+    its own, seeded by `seed` and the step, and is made beside the network by
+    other threads.
+
+    Parameters
+    ----------
+    annotations : sequence of Annotation
+        Images to learn from.
+    phase : str
+        Shown in the progress bar and in the log.
+    check : callable or None
+        Scores the network on images left out, ten times in the course.
+    architecture : str
+        One of `networks.ARCHITECTURES`.
+    channels : int
+        Planes of an image.
+    steps, crop_px, batch_crops : int
+        Number of batches, side of a view (a multiple of the network's
+        stride), views in a batch.
+    learning_rate : float
+        Largest learning rate of RMSprop.
+    edge_px, edge_weight, gap_weight, gap_px
+        As for `targets.make_targets`.
+    augmentation : mapping
+        Settings of `augmentation.augment`.
+    seed, threads : int
+        Of this training; both belong to the result.
+    device, precision : str
+        As for `devices.choose_device` and `choose_precision`.
+    start_from : path or None
+        Model file to go on from, of the same architecture; None starts from
+        random weights.
+
+    Returns
+    -------
+    network : nn.Module
+        In evaluation mode, on the device.
+    log : DataFrame
+        One row every few steps: phase, step, learning_rate, loss,
+        held_out_roc_area (null where it was not measured).
+
+    Raises
+    ------
+    ValueError
+        If `crop_px` does not fit the network, an image has another number of
+        channels, or `start_from` holds another architecture.
+    RuntimeError
+        If the loss is no longer a number.
+
+    References
+    ----------
+    .. [1] T. Tieleman and G. Hinton, Neural Networks for Machine Learning,
+       lecture 6.5 (2012).
+    """
+    where = choose_device(device)
+    arithmetic = choose_precision(precision, where)
+    targets = {"edge_px": edge_px, "edge_weight": edge_weight, "gap_weight": gap_weight, "gap_px": gap_px}
+    with reproducible(seed, threads):
+        network = _starting_network(architecture, channels, start_from)
+        if crop_px % network.stride:
+            raise ValueError(f"crop_px is {crop_px}; {architecture} needs a multiple of {network.stride} px")
+        stills = [
+            Still(prepare_still(each, channels, NORMALISATION), make_targets(each.labels, **targets))
+            for each in annotations
+        ]
+        network = network.to(where, memory_format=torch.channels_last).train()
+        optimiser = torch.optim.RMSprop(network.parameters(), lr=learning_rate, foreach=True)
+        batches = _batches(stills, steps, batch_crops, crop_px, augmentation, seed, threads)
+        rows, losses = [], []
+        every = max(1, steps // _LOG_ROWS)
+        checks = {round(steps * (number + 1) / _CHECKS) for number in range(_CHECKS)} if check else set()
+        progress = tqdm(batches, desc=f"training ({phase})", total=steps, unit="step", mininterval=1)
+        for step, batch in enumerate(progress, start=1):
+            rate = annealed_rate(step - 1, steps=steps, learning_rate=learning_rate)
+            loss = _learn(network, optimiser, rate, batch, arithmetic)
+            if not np.isfinite(loss):
+                raise RuntimeError(
+                    f"training broke down at step {step} of {steps}: the loss is {loss}; lower learning_rate "
+                    f"(now {learning_rate}), or set precision to float32"
+                )
+            losses.append(loss)
+            if step % every == 0 or step == steps or step in checks:
+                score = check(network.eval()) if step in checks else None
+                network.train()
+                rows.append((phase, step, rate, float(np.mean(losses)), score))
+                progress.set_postfix_str(f"loss {rows[-1][3]:.3f}", refresh=False)
+                losses = []
+    columns = ["phase", "step", "learning_rate", "loss", "held_out_roc_area"]
+    return network.eval(), pd.DataFrame(rows, columns=columns).astype({"held_out_roc_area": "float64"})
+
+
+def _learn(
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    learning_rate: float,
+    batch: tuple[Tensor, Tensor],
+    precision: torch.dtype,
+) -> float:
+    """One step; the loss before it."""
+    device = next(network.parameters()).device
+    images, targets = (each.to(device, non_blocking=True) for each in batch)
+    for group in optimiser.param_groups:
+        group["lr"] = learning_rate
+    with _autocast(device, precision):
+        logits = network(images.contiguous(memory_format=torch.channels_last))
+    loss = weighted_loss(logits, targets[:, :-1], targets[:, -1:])
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    optimiser.step()
+    return loss.item()
+
+
+def annealed_rate(step: int, *, steps: int, learning_rate: float) -> float:
+    """Learning rate of one step, counted from 0: a short rise, then half a cosine down to 0.
+
+    The rise takes a twentieth of the steps: RMSprop's first steps are large
+    while it has seen few gradients.
+    """
+    rise = max(1, steps // 20)
+    if step < rise:
+        return learning_rate * (step + 1) / (rise + 1)
+    return learning_rate * 0.5 * (1 + float(np.cos(np.pi * (step - rise) / max(1, steps - rise))))
+
+
+def _starting_network(architecture: str, channels: int, start_from: str | os.PathLike | None) -> nn.Module:
+    if start_from is None:
+        return build_network(architecture, channels=channels, classes=len(CLASSES))
+    start = load_model(start_from)
+    if (start.architecture, start.channels) != (architecture, channels):
+        raise ValueError(
+            f"start_from {start_from}: holds {start.architecture} with {start.channels} channel(s), the model to train "
+            f"is {architecture} with {channels}; set its architecture to {start.architecture}, or start from another"
+        )
+    return start.network
+
+
+def _batches(
+    stills: Sequence[Still],
+    steps: int,
+    batch_crops: int,
+    crop_px: int,
+    augmentation: Mapping[str, Any],
+    seed: int,
+    threads: int,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches in order, made ahead by other threads.
+
+    Each has its own generator, so that it does not matter which thread makes
+    it and when.
+    """
+
+    def batch(step: int) -> tuple[Tensor, Tensor]:
+        rng = np.random.default_rng([seed, step])
+        views = [
+            augment(*stills[rng.integers(len(stills))], crop_px=crop_px, rng=rng, **augmentation)
+            for _ in range(batch_crops)
+        ]
+        images, targets = zip(*views, strict=True)
+        return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(targets))
+
+    with ThreadPoolExecutor(max_workers=max(1, threads - 1)) as makers:
+        ahead: list[Future] = [makers.submit(batch, step) for step in range(min(steps, threads + 1))]
+        for step in range(steps):
+            made = ahead.pop(0).result()
+            if step + threads + 1 < steps:
+                ahead.append(makers.submit(batch, step + threads + 1))
+            yield made
+
+
+def choose_precision(precision: str, device: torch.device) -> torch.dtype:
+    """The arithmetic of the network; `auto` takes bfloat16 where the processor has it.
+
+    Nothing is timed: the same machine always gives the same answer, and with
+    it the same model.
+
+    Raises
+    ------
+    ValueError
+        If the name is not known.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is {precision!r}; wanted one of {', '.join(PRECISIONS)}")
+    if precision != "auto":
+        return getattr(torch, precision)
+    if device.type == "cuda":
+        quick = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        capabilities = torch.cpu.get_capabilities()
+        quick = any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return torch.bfloat16 if quick else torch.float32
+
+
+@contextmanager
+def reproducible(seed: int, threads: int) -> Iterator[None]:
+    """Inside, torch draws from the seed and adds up in one order; afterwards it is as before.
+
+    On a GPU an operation that has no such form is carried out as it is, and
+    torch warns of it.
+    """
+    # Read when CUDA's matrix library starts; without it torch refuses to promise an order.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = (
+        torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.backends.cudnn.benchmark,
+        torch.utils.deterministic.fill_uninitialized_memory,
+    )
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cudnn.benchmark = False
+        # Fills every new tensor before it is written: costs time, and no operation here reads what nobody wrote.
+        torch.utils.deterministic.fill_uninitialized_memory = False
+        torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before[0])
+            torch.use_deterministic_algorithms(before[1], warn_only=before[2])
+            torch.backends.cudnn.benchmark = before[3]
+            torch.utils.deterministic.fill_uninitialized_memory = before[4]
+
+
+def prepare_still(annotation: Annotation, channels: int, normalisation: Mapping[str, Any]) -> np.ndarray:
+    """The image of an annotation, normalised by its own limits, one channel at a time.
+
+    Returns
+    -------
+    float32 array of shape (channels, y, x)
+
+    Raises
+    ------
+    ValueError
+        If the image has another number of channels.
+    """
+    image = annotation.image if annotation.image.ndim == 3 else annotation.image[None]
+    if len(image) != channels:
+        wanted = "one plane (y, x)" if channels == 1 else f"{channels} planes (channel, y, x)"
+        raise ValueError(
+            f"annotation {annotation.name}: image of shape {annotation.image.shape}; the model takes {wanted} "
+            "(channels of the model in config.yaml)"
+        )
+    return np.stack([normalise(plane, normalisation_limits([plane], normalisation), normalisation) for plane in image])
+
+
+def predict_still(network: nn.Module, image: np.ndarray, *, device: torch.device, precision: torch.dtype) -> np.ndarray:
+    """Probabilities of one normalised image, as the pipeline stores them.
+
+    Parameters
+    ----------
+    network : nn.Module
+        On `device`, in evaluation mode.
+    image : float32 array of shape (channels, y, x)
+
+    Returns
+    -------
+    uint8 array of shape (classes, y, x)
+        255 is a probability of 1.
+    """
+    height, width = image.shape[1:]
+    # mirrored up to the next multiple of the stride, also by more than the image's own size
+    beyond = [(0, 0), *((0, -side % network.stride) for side in (height, width))]
+    padded = np.pad(image, beyond, mode="symmetric")
+    tensor = torch.from_numpy(padded)[None].to(device).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode(), _autocast(device, precision):
+        probability = torch.sigmoid(network(tensor).float())[0, :, :height, :width]
+    return torch.round(255 * probability).to(torch.uint8).cpu().numpy()
+
+
+def _autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == torch.bfloat16)
