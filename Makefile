@@ -47,8 +47,11 @@ demo: $(VENV)/ready
 	snakemake --cores $(CORES) --configfile demo/config.yaml
 	@python workflow/demo.py check demo
 
+# Unit tests two at a time; the others run Snakemake, which fills the cores by itself.
+test: export OMP_NUM_THREADS = 1
 test: $(VENV)/ready-dev
-	python -m pytest $(PYTEST_OPTIONS)
+	python -m pytest $(PYTEST_OPTIONS) -n 2 tests/unit
+	python -m pytest $(PYTEST_OPTIONS) tests/workflow tests/slurm
 
 format: $(VENV)/ready-dev
 	ruff format .

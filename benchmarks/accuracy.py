@@ -1,10 +1,13 @@
 """Accuracy on real movies: models trained by the pipeline, judged on frames that they have not seen.
 
-    python benchmarks/accuracy.py [prepare] [run] [score] [--tasks gowt1 hela ecoli] [--folder bench/accuracy]
+    python benchmarks/accuracy.py [prepare] [run] [score] [crossvalidate]
+                                  [--tasks gowt1 hela ecoli] [--folder bench/accuracy] [--folds 7]
 
-Without a verb, all three. `prepare` lays the experiments out, `run` runs
+Without a verb, the first three. `prepare` lays the experiments out, `run` runs
 Snakemake over them, `score` prints the table and writes it into
 docs/accuracy.md and scores.json. Each can be run again: what is done stays.
+`crossvalidate` leaves the annotated frames out in turn, trains a network for
+each fold, and prints how well the frames left out were drawn.
 """
 
 import argparse
@@ -50,8 +53,26 @@ def score(folder: Path, task: movies.Task, data: Path) -> dict:
         judged |= scores.challenge(found, truth_folder)
     card = json.loads((folder / "models" / task.name / "model.json").read_text())
     seconds = scores.seconds_by_stage(folder / "logs" / task.name / results.name)
+    seconds |= scores.seconds_by_stage(folder / "logs" / task.name)
     seconds["train"] = scores.seconds_by_stage(folder / "logs/models" / task.name).get("train")
     return {**judged, "model": card["digest"], "metrics": card["metrics"], "frames": last, "seconds": seconds}
+
+
+def crossvalidate(folder: Path, task: movies.Task, folds: int) -> dict:
+    """Scores over the annotated frames, each drawn by a network that has not seen it."""
+    from cytolapse.annotations import read_pairs
+    from cytolapse.judgement import judge
+    from cytolapse.training import cross_validate
+    from planning.settings import read_settings
+
+    train = movies.TRAINING[task.name]
+    settings = read_settings({"train": train["train"]})["train"]
+    settings["architecture"] = train.get("architecture", settings["architecture"])
+    fit = {key: value for key, value in settings.items() if key not in ("steps_held_out", "hold_out", "floor_roc_area")}
+    annotations = read_pairs(folder / "annotations" / task.name)
+    probabilities = cross_validate(annotations, folds, **fit, channels=1, device="auto", start_from=None)
+    judged = judge(annotations, list(probabilities.values()))
+    return {key: judged[key] for key in ("roc_area", "threshold", "seg", "ap_50", "ap_75")}
 
 
 def supersegger_as_challenge(data: Path, folder: Path) -> Path:
@@ -97,6 +118,7 @@ def as_markdown(results: dict[str, dict], colony: pd.DataFrame | None) -> str:
     """The tables of docs/accuracy.md."""
     measures = ["SEG", "AP50", "AP75", "recall", "precision", "DET", "TRA", "LNK"]
     measures += ["divisions", "divisions_found", "division_recall", "division_precision", "division_F1"]
+    measures += ["division_F1_within_3"]
     lines = ["| measure | " + " | ".join(results) + " |", "| --- |" + " --- |" * len(results)]
     lines += [
         f"| {measure} | " + " | ".join(_shown(result.get(measure)) for result in results.values()) + " |"
@@ -112,7 +134,7 @@ def as_markdown(results: dict[str, dict], colony: pd.DataFrame | None) -> str:
     lines.append("| pixelwise ROC area, training images | " + " | ".join(_shown(area, 4) for area in trained) + " |")
     lines += ["", "Wall time in seconds, by stage:", "", "| stage | " + " | ".join(results) + " |"]
     lines.append("| --- |" + " --- |" * len(results))
-    for stage in ("train", "inspect", "segment", "label", "measure", "link", "analyse", "overlay"):
+    for stage in ("train", "inspect", "segment", "label", "measure", "link", "analyse", "overlay", "collect", "report"):
         times = [result["seconds"].get(stage) for result in results.values()]
         lines.append(f"| {stage} | " + " | ".join("" if t is None else f"{t:.0f}" for t in times) + " |")
     lines.append("| frames | " + " | ".join(str(result["frames"]) for result in results.values()) + " |")
@@ -141,14 +163,15 @@ def write_into_docs(text: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("verbs", nargs="*", default=[], metavar="verb", help="prepare, run, score; all by default")
+    parser.add_argument("verbs", nargs="*", default=[], metavar="verb", help="the first three by default")
+    parser.add_argument("--folds", type=int, default=7, help="parts of the annotated frames to leave out in turn")
     parser.add_argument("--tasks", nargs="+", default=[task.name for task in movies.TASKS])
     parser.add_argument("--folder", type=Path, default=movies.REPOSITORY / "bench/accuracy")
     parser.add_argument("--cores", default="all")
     options = parser.parse_args()
-    unknown = set(options.verbs) - {"prepare", "run", "score"}
+    unknown = set(options.verbs) - {"prepare", "run", "score", "crossvalidate"}
     if unknown:
-        parser.error(f"{', '.join(sorted(unknown))}: no such verb; they are prepare, run and score")
+        parser.error(f"{', '.join(sorted(unknown))}: no such verb; they are prepare, run, score and crossvalidate")
     verbs = options.verbs or ["prepare", "run", "score"]
     tasks = tuple(task for task in movies.TASKS if task.name in options.tasks)
     data, folder = movies.data_folder(), options.folder
@@ -165,6 +188,9 @@ def main() -> None:
         sys.stdout.write(text)
         if len(tasks) == len(movies.TASKS):
             write_into_docs(text)
+    if "crossvalidate" in verbs:
+        for task in tasks:
+            sys.stdout.write(f"{task.name}, {options.folds} folds: {crossvalidate(folder, task, options.folds)}\n")
 
 
 if __name__ == "__main__":

@@ -76,25 +76,27 @@ def challenge(found: Path, truth: Path) -> dict:
     return {name: float(scores[name]) for name in ("DET", "TRA", "LNK")}
 
 
-def divisions(found: Path, markers: dict, man_track: Path, tolerance_frames: int = 1) -> dict:
-    """Divisions found with the right mother and both daughters, at the right time."""
+def divisions(found: Path, markers: dict, man_track: Path) -> dict:
+    """Divisions found with the right mother and both daughters, within one frame and within three."""
     true, have = _tracks(man_track), _tracks(found / "res_track.txt")
     matched = {frame: _owners(_image(mask), read(found / f"mask{frame:03d}.tif")) for frame, mask in markers.items()}
     wanted, made = _families(true), _families(have)
-    right = 0
+    late = []
     for mother, daughters in wanted.items():
         seen_mother = _seen(matched, mother, *true[mother][:2], last=True)
         seen = {_seen(matched, daughter, *true[daughter][:2], last=False) for daughter in daughters[:2]}
         if None in seen or len(seen) < 2 or seen_mother not in made or not seen <= set(made[seen_mother]):
             continue
-        right += abs(have[min(seen)][0] - true[daughters[0]][0]) <= tolerance_frames
-    recall, precision = right / max(len(wanted), 1), right / max(len(made), 1)
+        late.append(abs(have[min(seen)][0] - true[daughters[0]][0]))
+    right = sum(frames <= 1 for frames in late)
+    within_three = sum(frames <= 3 for frames in late)
     return {
         "divisions": len(wanted),
         "divisions_found": len(made),
-        "division_recall": recall,
-        "division_precision": precision,
+        "division_recall": right / max(len(wanted), 1),
+        "division_precision": right / max(len(made), 1),
         "division_F1": 2 * right / max(len(wanted) + len(made), 1),
+        "division_F1_within_3": 2 * within_three / max(len(wanted) + len(made), 1),
     }
 
 

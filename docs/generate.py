@@ -8,8 +8,8 @@ tables         docs/tables.md, from the declared tables
 envs           envs/*.yaml, with the pins of envs/requirements.txt
 rulegraph      docs/rulegraph.svg, by Snakemake and Graphviz (dot)
 
-Without a name, all but the rule graph. A test compares the files with what
-would be written.
+Without a name, all but the rule graph and config.yaml, which users edit. A
+test compares the files with what would be written.
 """
 
 import re
@@ -67,7 +67,7 @@ def config() -> str:
     lines = [
         "# Every knob of Cytolapse at its default. What is not written here has the",
         "# same default; an unknown key is refused before any job runs.",
-        f"# {GENERATED} To change a run, give a file of your own on top:",
+        "# Edit it, or give a file of your own on top:",
         "#   snakemake --cores all --configfile my.yaml",
         "",
     ]
@@ -200,7 +200,7 @@ FILES = {
 
 
 def main() -> None:
-    wanted = sys.argv[1:] or [name for name in FILES if name != "rulegraph"]
+    wanted = sys.argv[1:] or [name for name in FILES if name not in ("config", "rulegraph")]
     for name in wanted:
         for path, content in FILES[name].items():
             (REPOSITORY / path).write_text(content())

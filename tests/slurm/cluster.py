@@ -47,6 +47,10 @@ class NoSlurm(Exception):
     """SLURM cannot be had here; the message says why."""
 
 
+class NotStarted(Exception):
+    """SLURM is here and did not come up: a fault of this set-up, which must not pass for a skip."""
+
+
 def install() -> None:
     """Put Debian's slurm-wlm and munge on this machine, where that is possible.
 
@@ -89,6 +93,8 @@ class Cluster:
         Raises
         ------
         NoSlurm
+            If this needs rights that are not given here.
+        NotStarted
             If one of them does not come up.
         """
         if os.geteuid() != 0:
@@ -158,7 +164,7 @@ class Cluster:
             gone = [process.args[0] for process in self.processes if process.poll() is not None]
             if gone or time.monotonic() > deadline:
                 logs = "\n".join(f"{p.name}: {p.read_text()[-500:]}" for p in sorted(self.folder.glob("*.out")))
-                raise NoSlurm(f"{what} did not come; ended: {gone or 'none'}\n{logs}")
+                raise NotStarted(f"{what} did not come; ended: {gone or 'none'}\n{logs}")
             time.sleep(0.2)
 
 

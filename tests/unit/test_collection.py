@@ -133,3 +133,12 @@ def test_the_rules_behind_the_flags_travel_to_the_tables_of_the_experiment(tmp_p
 
     assert json.loads(read_metadata(tmp_path / "growth.parquet")["flags"]) == {"flag_short": "fewer than 5"}
     assert read_metadata(tmp_path / "growth.parquet")["object"] == "cell"
+
+
+def test_a_field_that_trackpy_could_not_link_is_said(tmp_path, monkeypatch):
+    monkeypatch.setitem(PROVENANCE["link"], "solver", "assignment")
+    write_movie_products(tmp_path / "a", "a", cells=1)
+
+    row = collected(tmp_path, [sheet_row("a")])["movies"].iloc[0]
+
+    assert "too crowded for trackpy" in row["warnings"]

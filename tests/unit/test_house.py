@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 import cytolapse
+from planning.checks import read_schema, with_defaults
 from planning.digests import _reached
 
 REPOSITORY = Path(__file__).parents[2]
@@ -58,10 +59,27 @@ def test_the_linter_of_snakemake_has_nothing_to_say(tmp_path):
 
 @pytest.mark.parametrize(
     ("path", "content"),
-    [(path, content) for name, files in FILES.items() if name != "rulegraph" for path, content in files.items()],
+    [
+        (path, content)
+        for name, files in FILES.items()
+        if name not in ("config", "rulegraph")
+        for path, content in files.items()
+    ],
 )
 def test_what_is_generated_is_what_would_be_generated_now(path, content):
     assert (REPOSITORY / path).read_text() == content(), "run `make docs`"
+
+
+def test_the_shipped_config_names_every_knob_and_no_other():
+    def keys(block: dict, place: str = "") -> set[str]:
+        inner = (keys(value, f"{place}{key}.") for key, value in block.items() if isinstance(value, dict) and value)
+        return {place + key for key in block}.union(*inner)
+
+    shipped = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
+    for free in ("models", "overrides"):
+        shipped[free] = {}
+
+    assert keys(shipped) == keys(with_defaults(read_schema("config"), {}))
 
 
 def test_a_library_module_imports_only_those_named_before_it():

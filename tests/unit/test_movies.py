@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import random
@@ -1670,3 +1671,39 @@ def test_real_files_of_other_kinds_are_refused_with_a_remedy():
     assert "pixels are int8" in refusal(folder / "multi-channel.ome.tif", ("a", "b", "c"))
     for name in ("cluster.nd2", "CD_s_1_t_3_c_2_z_5.czi", "testdata_2channel_xz.lif", "blobs_image_v04.ome.zarr"):
         assert "export it as OME-TIFF" in refusal(folder / name)
+
+
+class Hiccup:
+    """A TIFF reader on a file system that does not answer."""
+
+    def __init__(self, *_, **__):
+        raise OSError(errno.EIO, "Input/output error")
+
+
+def test_an_error_that_may_pass_kills_the_job_and_refuses_no_movie(tmp_path, monkeypatch):
+    tifffile.imwrite(tmp_path / "m.tif", np.ones((2, 8, 8), np.uint16))
+    monkeypatch.setattr(tifffile, "TiffFile", Hiccup)
+
+    with pytest.raises(OSError, match="Input/output error"):
+        inspect_movie(
+            str(tmp_path / "m.tif"),
+            position=None,
+            axes="TYX",
+            channels=["gfp"],
+            segment_channel="gfp",
+            stated=["pixel_size_um", "frame_interval_min"],
+            on_bad_movie="continue",
+        )
+
+
+def test_positions_that_could_not_be_counted_are_counted_again(tmp_path, monkeypatch):
+    tifffile.imwrite(tmp_path / "m.tif", np.ones((2, 8, 8), np.uint16))
+    cache = {}
+    with monkeypatch.context() as broken:
+        broken.setattr(tifffile, "TiffFile", Hiccup)
+        find_movies("*.tif", tmp_path, cache)
+    assert all("positions" not in entry for entry in cache.values())
+
+    find_movies("*.tif", tmp_path, cache)
+
+    assert [entry["positions"] for entry in cache.values()] == [1]

@@ -489,3 +489,46 @@ def test_numbers_in_a_sheet_are_numbers_and_comments_are_skipped(tmp_path):
     (row,) = read_sheet(sheet, "experiments")
 
     assert (row["pixel_size_um"], row["frame_interval_min"], row["line"]) == (0.1, 5.0, 4)
+
+
+def test_tiles_smaller_than_twice_their_overlap_are_refused_also_by_an_override(project):
+    said = refusal(project | {"segment": {"tile_px": 192}})
+    assert "config: segment: tile_px is 192, overlap_px 128; wanted tiles of twice the overlap or more" in said
+
+    said = refusal(project | {"overrides": {"night1": {"segment": {"overlap_px": 2000}}}})
+    assert "config: overrides.night1.segment: tile_px is 2048, overlap_px 2000" in said
+
+
+def test_a_quote_in_a_sheet_is_a_character_like_others(project):
+    plan = Plan(project | movies_sheet('experiment\tmovie\tcondition\nnight1\ta\t"5 uM\n'))
+
+    assert plan.movie_rows("night1")[0]["condition"] == '"5 uM'
+
+
+def test_a_pixel_size_that_is_not_finite_is_refused(project):
+    Path("experiments.tsv").write_text(EXPERIMENTS + ROW.replace("\t0.1\t", "\tnan\t"))
+
+    assert "pixel_size_um: found 'nan', wanted a number" in refusal(project)
+
+
+def test_a_job_takes_the_movies_that_its_run_was_planned_with(project):
+    Plan(project).remember_movies()
+    Path("movies/c.tif").write_bytes(Path("movies/a.tif").read_bytes())
+
+    assert list(Plan(project, of_job=True).movies("night1")) == ["a", "b"]
+    assert list(Plan(project).movies("night1")) == ["a", "b", "c"]
+
+
+def test_a_job_without_a_plan_looks_for_itself(project):
+    assert list(Plan(project, of_job=True).movies("night1")) == ["a", "b"]
+
+
+def test_a_start_that_was_replaced_under_an_older_date_has_another_digest(project):
+    annotate("drawn", "one")
+    config = project | {"models": {"nuclei": {"annotations": "drawn", "start_from": "model"}}}
+    before = Plan(config).start_digest("nuclei")
+    Path("model/weights.safetensors").write_bytes(b"WEIGHTS")
+    os.utime("model/weights.safetensors", (1, 1))
+
+    assert Plan(config).start_digest("nuclei") != before
+    assert Plan(project).start_digest("nuclei") is None

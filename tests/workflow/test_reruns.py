@@ -236,3 +236,9 @@ def test_a_project_moved_to_another_folder_runs_nothing(finished, tmp_path):
     shutil.copytree(finished.folder, tmp_path / "moved", symlinks=True)
 
     assert Project(tmp_path / "moved").would_run() == Counter()
+
+
+def test_another_answer_to_bad_movies_or_models_runs_nothing(project):
+    project.configure(on_bad_movie="stop", on_bad_model="stop", threads=1, batch_frames=2)
+
+    assert project.would_run() == Counter()

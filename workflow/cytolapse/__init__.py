@@ -1,6 +1,6 @@
 """Cytolapse: time-lapse movies of living cells to tables of growth and expression.
 
-The modules, in the order in which they may import each other: files, tables,
+The modules, in the order in which they may import each other: files, logs, tables,
 provenance, planes, folders, layouts, inspection, discovery, movies,
 annotations, augmentation, networks, models, devices, prediction,
 segmentation, labeling, labels, targets, learning, evaluation, judgement,

@@ -104,7 +104,10 @@ def _movie_row(
         return {**known, "status": "refused", "reason": info["reason"], "warnings": "; ".join(info["warnings"]) or None}
     intervals_h = np.diff(frame_times_h(info, stated_interval_min))
     interval_h = float(np.median(intervals_h)) if len(intervals_h) else np.nan
+    stages = json.loads(read_metadata(table_path)["provenance"])
     warnings = [*info["warnings"], *_disagreements(info, stated_pixel_um, stated_interval_min)]
+    if stages["link"].get("solver") == "assignment":
+        warnings.append("the field was too crowded for trackpy; an assignment solver linked it frame by frame")
     return {
         **known,
         "status": "done",
@@ -116,7 +119,7 @@ def _movie_row(
         "frame_interval_min": interval_h * 60,
         "interval_even": bool(np.all(np.abs(intervals_h - interval_h) <= 0.05 * interval_h)),
         "warnings": "; ".join(warnings) or None,
-        **_provenance(table_path),
+        **_provenance(stages),
     }
 
 
@@ -133,9 +136,8 @@ def _disagreements(info: Mapping, stated_pixel_um: float | None, stated_interval
     ]
 
 
-def _provenance(table_path: str | os.PathLike) -> dict:
+def _provenance(stages: Mapping[str, Mapping]) -> dict:
     """What the stages wrote down about themselves, flattened for `movies`."""
-    stages = json.loads(read_metadata(table_path)["provenance"])
     segment = stages["segment"]
     return {
         "version": segment["version"],

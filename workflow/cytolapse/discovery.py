@@ -146,7 +146,11 @@ def _cached_positions(path: Path, cache: dict) -> int:
         return 1
     entry = _entry(cache, path, stat)
     if "positions" not in entry:
-        entry["positions"] = count_positions(path)
+        try:
+            entry["positions"] = count_positions(path)
+        except OSError:
+            # It may pass: not remembered, so that the next run looks again.
+            return 1
     return entry["positions"]
 
 
@@ -164,15 +168,20 @@ def count_positions(path: str | os.PathLike) -> int:
     Returns
     -------
     int
-        1 also for a file that cannot be read: `inspect_movie` says what is
-        wrong with it.
+        1 also for a file that is no TIFF: `inspect_movie` says what is wrong
+        with it.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read now.
     """
     if os.path.isdir(path):
         return 1
     try:
         with TiffPlanes(path) as planes:
             return count_ome_positions(planes)
-    except (MovieRefused, OSError):
+    except MovieRefused:
         return 1
 
 

@@ -71,9 +71,8 @@ def label_movie(
         If a frame holds more cells than 16 bits can number.
     """
     info = json.loads(Path(movie_json).read_text())
-    own = {"label": provenance} if provenance else {}
     if info["status"] == "refused":
-        _write_nothing(labels_path, confidence_path, own)
+        _write_nothing(labels_path, confidence_path, {"label": provenance} if provenance else {})
         return
     settings = {
         "method": method,
@@ -83,6 +82,8 @@ def label_movie(
         "min_area_px": min_area_px,
         "fill_holes": fill_holes,
     }
+    # With the threshold that was used, also where it is the model's.
+    own = {"label": {**provenance, "settings": settings}} if provenance else {}
     rows = []
     with StackReader(probability_path) as stack:
         records = {**stack.description, **own}

@@ -5,6 +5,7 @@ A plane is one image (y, x); it is read alone, so that memory does not grow with
 the length of a movie, and only after its header was found to fit the file.
 """
 
+import errno
 import json
 import logging
 import math
@@ -29,6 +30,9 @@ IMAGE_ENDINGS = (".tif", ".tiff", ".png")
 _PLANE_LIMIT_BYTES = 2 * 2**30
 _DOUBTED_PLANE_BYTES = 256 * 2**20
 _DEFLATE_RATIO = 1100
+
+# What a network file system may get over.
+_PASSING = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN)
 
 _PIXEL_SIZE_UM = (0.005, 50.0)
 # Outside of ImageJ and OME most programs write a print resolution here: 72 dpi would be 353 um.
@@ -140,6 +144,7 @@ class PngPlanes:
             plane = imagecodecs.png_decode(Path(self.path).read_bytes())
         # Whatever the decoder stumbles over, the finding is the same: this file is damaged.
         except Exception as error:
+            _pass_on(error)
             raise MovieRefused(f"movie {self.path}: cannot be decoded ({error}); copy the file again") from error
         return plane
 
@@ -176,6 +181,7 @@ class TiffPlanes:
             self.tif = tifffile.TiffFile(path)
         # tifffile raises a dozen kinds of errors on damaged files (struct, index, type, its own).
         except Exception as error:
+            _pass_on(error)
             raise MovieRefused(f"{self.name}: cannot be read as TIFF ({error}); copy or export it again") from error
         try:
             self._look()
@@ -184,6 +190,7 @@ class TiffPlanes:
             raise
         except Exception as error:
             self.tif.close()
+            _pass_on(error)
             raise MovieRefused(f"{self.name}: its pages cannot be read ({error}); copy or export it again") from error
 
     def _look(self) -> None:
@@ -223,6 +230,7 @@ class TiffPlanes:
                 raise
             # Whatever decoder or parser stumbles, the finding is the same: this page is damaged.
             except Exception as error:
+                _pass_on(error)
                 raise MovieRefused(
                     f"{self.name}: page {index} cannot be decoded ({error}); copy or export it again"
                 ) from error
@@ -285,7 +293,14 @@ def open_planes(path: str | os.PathLike) -> TiffPlanes | PngPlanes:
     try:
         return PngPlanes(path) if str(path).lower().endswith(".png") else TiffPlanes(path)
     except OSError as error:
+        _pass_on(error)
         raise MovieRefused(f"movie {path}: cannot be opened ({error.strerror or error})") from error
+
+
+def _pass_on(error: Exception) -> None:
+    """Raise again what the file system may get over: the job dies and is tried again, the movie is not refused."""
+    if isinstance(error, OSError) and error.errno in _PASSING:
+        raise error
 
 
 def _size(shape: Sequence[int]) -> str:
@@ -353,6 +368,7 @@ def describe(planes: TiffPlanes) -> list[Described]:
         raise
     # Metadata can be wrong in any way (a word for a number, a missing key); the finding is the same.
     except Exception as error:
+        _pass_on(error)
         raise MovieRefused(
             f"{planes.name}: its metadata cannot be read ({type(error).__name__}: {error}); export it again"
         ) from error

@@ -15,7 +15,8 @@ def end_of_run(plan: Plan) -> None:
     Raises
     ------
     WorkflowError
-        If a movie was refused, so that the run ends with a non-zero exit.
+        If a movie of an experiment whose tables this run made was refused, so
+        that the run ends with a non-zero exit.
     """
     for model in plan.trained_models():
         status = _read(Path("models", model, "training.json"))
@@ -25,6 +26,9 @@ def end_of_run(plan: Plan) -> None:
             )
     refused = []
     for experiment in plan.experiments:
+        tables = Path("results", experiment, "movies.parquet")
+        if not tables.exists() or tables.stat().st_mtime < plan.started:
+            continue  # not made by this run, for example one of `snakemake models`
         for movie in plan.movies(experiment):
             info = _read(Path("results", experiment, movie, "movie.json"))
             if info and info["status"] == "refused":

@@ -8,18 +8,20 @@ the process of a single job stays quick.
 import fnmatch
 import json
 import re
+import time
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
 from cytolapse.annotations import annotations_digest, find_pairs
-from cytolapse.files import atomic_path
 from cytolapse.discovery import MovieSource, find_movies, fingerprint
+from cytolapse.files import atomic_path
 from planning.checks import did_you_mean
 from planning.settings import block_of, read_settings
 from planning.sheets import read_sheet
 
 CACHE = Path(".cytolapse/fingerprints.json")
+PLANNED = Path(".cytolapse/movies.json")
 
 
 class Plan:
@@ -29,6 +31,9 @@ class Plan:
     ----------
     config : mapping
         As Snakemake read it.
+    of_job : bool
+        Whether this is the process of a single job, on a cluster: it takes the
+        movies that the run was planned with, also where others have come since.
 
     Raises
     ------
@@ -36,13 +41,12 @@ class Plan:
         If config or sheets do not hold together: what is wrong, a line each.
     """
 
-    def __init__(self, config: Mapping):
+    def __init__(self, config: Mapping, *, of_job: bool = False):
+        self.started = time.time()
         self.settings = read_settings(config)
         self.experiments = {row["experiment"]: row for row in self._experiment_rows()}
         self._fingerprints: dict[str, dict] = _read_cache()
-        self._movies: dict[str, dict[str, MovieSource]] = {}
-        self._check_models()
-        self._check_overrides()
+        self._movies: dict[str, dict[str, MovieSource]] = _read_planned() if of_job else {}
 
     def _experiment_rows(self) -> list[dict]:
         path = self.settings["experiments"]
@@ -241,6 +245,11 @@ class Plan:
         augmentation = self.settings["train"]["augmentation"] | settings.get("train", {}).get("augmentation", {})
         return {**blocks, "augmentation": augmentation, "pixel_size_um": settings.get("pixel_size_um"), "channels": 1}
 
+    def start_digest(self, model: str) -> str | None:
+        """Fingerprint of the weights that a training starts from."""
+        start = self.start_from(model)
+        return fingerprint(start, self._fingerprints) if start else None
+
     def start_from(self, model: str) -> str | None:
         """The weights that a training starts from; None for random ones."""
         start = self.settings["models"][model].get("start_from")
@@ -251,14 +260,17 @@ class Plan:
         return block_of(self.settings, name, experiment)
 
     def check_all(self) -> None:
-        """Look at every movie and sheet, so that what is wrong is said before a job runs.
+        """Look at every model, movie and sheet, so that what is wrong is said before a job runs.
 
         Raises
         ------
         ValueError
-            If an experiment has no movies, two of its movies share a name,
-            or a row of movies.tsv or events.tsv fits no movie.
+            If a model lacks weights or masks, an experiment has no movies, two
+            of its movies share a name, or an override or a row of movies.tsv or
+            events.tsv fits nothing.
         """
+        self._check_models()
+        self._check_overrides()
         wrong = []
         for experiment in self.experiments:
             try:
@@ -299,8 +311,15 @@ class Plan:
             with atomic_path(CACHE) as temporary:
                 temporary.write_text(after)
 
+    def remember_movies(self) -> None:
+        """Write down the movies of this run, for the processes of its jobs."""
+        PLANNED.parent.mkdir(exist_ok=True)
+        planned = {experiment: self.all_movies(experiment) for experiment in self.experiments}
+        with atomic_path(PLANNED) as temporary:
+            temporary.write_text(json.dumps(planned))
+
     def stale_folders(self) -> list[str]:
-        """Folders of results whose movie or experiment is no longer there."""
+        """Folders of results, of the experiments in the sheet, whose movie is no longer there."""
         stale = []
         for folder in sorted(Path("results").glob("*/*/movie.json")):
             experiment, movie = folder.parts[1:3]
@@ -326,6 +345,17 @@ def _channel_problems(place: str, row: Mapping) -> list[str]:
         for channel in sorted({c for c in channels if channels.count(c) > 1})
     ]
     return wrong
+
+
+def _read_planned() -> dict[str, dict[str, MovieSource]]:
+    try:
+        planned = json.loads(PLANNED.read_text())
+    except OSError:
+        return {}
+    return {
+        experiment: {name: MovieSource(*source) for name, source in movies.items()}
+        for experiment, movies in planned.items()
+    }
 
 
 def _read_cache() -> dict:

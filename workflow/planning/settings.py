@@ -38,7 +38,20 @@ def read_settings(config: Mapping) -> dict:
         wrong += _model_problems(name, _mapping(model), schema)
     if wrong:
         raise ValueError("\n".join(wrong))
-    return with_defaults(schema, config)
+    settings = with_defaults(schema, config)
+    wrong = _tile_problems("config: segment", settings["segment"])
+    for experiment in settings["overrides"]:
+        wrong += _tile_problems(f"config: overrides.{experiment}.segment", block_of(settings, "segment", experiment))
+    if wrong:
+        raise ValueError("\n".join(wrong))
+    return settings
+
+
+def _tile_problems(place: str, segment: Mapping) -> list[str]:
+    tile_px, overlap_px = segment["tile_px"], segment["overlap_px"]
+    if tile_px >= 2 * overlap_px:
+        return []
+    return [f"{place}: tile_px is {tile_px}, overlap_px {overlap_px}; wanted tiles of twice the overlap or more"]
 
 
 def _mapping(value: object) -> Mapping:

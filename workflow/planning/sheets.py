@@ -1,6 +1,7 @@
 """The sheets experiments.tsv, movies.tsv and events.tsv, read and checked."""
 
 import csv
+import math
 from pathlib import Path
 
 from planning.checks import did_you_mean, problems, read_schema, with_defaults
@@ -37,7 +38,9 @@ def read_sheet(path: str | Path, name: str) -> list[dict]:
     columns = [column.strip() for column in header.split("\t")]
     wrong = _header_problems(path, columns, schema)
     rows = []
-    for (n, _), cells in zip(body, csv.reader((line for _, line in body), delimiter="\t"), strict=True):
+    for (n, _), cells in zip(
+        body, csv.reader((line for _, line in body), delimiter="\t", quoting=csv.QUOTE_NONE), strict=True
+    ):
         if wrong:
             break
         place = f"{path}, line {n}"
@@ -76,7 +79,7 @@ def _header_problems(path: str | Path, columns: list[str], schema: dict) -> list
 def _number(text: str, schema: dict, column: str) -> str | float:
     if schema["properties"].get(column, {}).get("type") == "number":
         try:
-            return float(text)
+            return float(text) if math.isfinite(float(text)) else text
         except ValueError:
             return text
     return text

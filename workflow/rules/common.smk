@@ -9,7 +9,7 @@ from planning.plan import Plan
 from planning.settings import BY_EXPERIMENT
 from snakemake.logging import logger
 
-plan = Plan(config)
+plan = Plan(config, of_job=not workflow.is_main_process)
 
 if workflow.is_main_process:
     plan.check_all()
@@ -83,6 +83,15 @@ def execution(wildcards, input):
     return {key: plan.settings[key] for key in ("device", "batch_frames")}
 
 
+def on_bad_movie(wildcards, input):
+    """Untracked: another answer to bad movies makes no movie another."""
+    return plan.settings["on_bad_movie"]
+
+
+def on_bad_model(wildcards, input):
+    return plan.settings["on_bad_model"]
+
+
 def training_execution(wildcards, input):
     return {"device": plan.settings["device"]}
 
@@ -149,6 +158,10 @@ def training_status(wildcards):
     """How the last training of the experiment's model ended, where it is trained here."""
     model = plan.experiments[wildcards.experiment]["model"]
     return f"models/{model}/training.json" if model in plan.trained_models() else []
+
+
+onstart:
+    plan.remember_movies()
 
 
 onsuccess:

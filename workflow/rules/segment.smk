@@ -24,7 +24,7 @@ rule inspect:
         channels=sheet("channels"),
         segment_channel=sheet("segment_channel"),
         stated=stated,
-        on_bad_movie=plan.settings["on_bad_movie"],
+        on_bad_movie=on_bad_movie,
         code=digest("inspect"),
     script:
         "../scripts/inspect.py"

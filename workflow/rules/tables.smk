@@ -28,7 +28,6 @@ rule analyse:
         runtime=lambda wildcards, attempt: 120 * attempt,
     params:
         analyse=setting("analyse"),
-        channels=sheet("channels"),
         object=sheet("object"),
         division=sheet("division"),
         pixel_size_um=sheet("pixel_size_um"),
@@ -89,6 +88,6 @@ rule clean_stale:
         "../../envs/tables.yaml"
     threads: 1
     params:
-        folders=plan.stale_folders(),
+        folders=lambda wildcards: plan.stale_folders(),
     script:
         "../scripts/clean_stale.py"

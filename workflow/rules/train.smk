@@ -30,8 +30,9 @@ rule train:
         folder=lambda wildcards: plan.settings["models"][wildcards.model]["annotations"],
         annotations=lambda wildcards: plan.annotations(wildcards.model),
         start_from=lambda wildcards: plan.start_from(wildcards.model),
+        start=lambda wildcards: plan.start_digest(wildcards.model),
         train=lambda wildcards: plan.training(wildcards.model),
-        on_bad_model=plan.settings["on_bad_model"],
+        on_bad_model=on_bad_model,
         execution=training_execution,
         code=digest("train"),
     script:

@@ -1,8 +1,8 @@
 """Rule analyse: tracks -> frames, cells, growth, fits and expression of one movie."""
 
-import sys
+from cytolapse.logs import open_log
 
-sys.stderr = open(snakemake.log[0], "w", buffering=1)
+open_log(snakemake.log[0])
 
 from cytolapse.analysis import analyse_movie
 from cytolapse.provenance import stage_record

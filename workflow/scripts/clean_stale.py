@@ -3,7 +3,9 @@
 import shutil
 import sys
 
-sys.stderr = open(snakemake.log[0], "w", buffering=1)
+from cytolapse.logs import open_log
+
+open_log(snakemake.log[0])
 
 for folder in snakemake.params.folders:
     shutil.rmtree(folder)

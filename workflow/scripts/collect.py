@@ -1,8 +1,8 @@
 """Rule collect: the tables of all movies -> the tables of an experiment."""
 
-import sys
+from cytolapse.logs import open_log
 
-sys.stderr = open(snakemake.log[0], "w", buffering=1)
+open_log(snakemake.log[0])
 
 from cytolapse.collection import collect_experiment
 

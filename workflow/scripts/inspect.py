@@ -1,8 +1,8 @@
 """Rule inspect: a movie -> movie.json, which says what it is or why it is refused."""
 
-import sys
+from cytolapse.logs import open_log
 
-sys.stderr = open(snakemake.log[0], "w", buffering=1)
+open_log(snakemake.log[0])
 
 from cytolapse.inspection import inspect_movie, write_info
 

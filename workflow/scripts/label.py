@@ -1,8 +1,8 @@
 """Rule label: probability.tif -> labels.tif and confidence.parquet."""
 
-import sys
+from cytolapse.logs import open_log
 
-sys.stderr = open(snakemake.log[0], "w", buffering=1)
+open_log(snakemake.log[0])
 
 from cytolapse.labels import label_movie
 from cytolapse.provenance import stage_record

@@ -1,8 +1,8 @@
 """Rule link: objects.parquet -> tracks and lineage of one movie."""
 
-import sys
+from cytolapse.logs import open_log
 
-sys.stderr = open(snakemake.log[0], "w", buffering=1)
+open_log(snakemake.log[0])
 
 from cytolapse.lineage import link_movie
 from cytolapse.provenance import stage_record

@@ -1,8 +1,8 @@
 """Rule measure: labels.tif and the movie -> objects, intensities and planes."""
 
-import sys
+from cytolapse.logs import open_log
 
-sys.stderr = open(snakemake.log[0], "w", buffering=1)
+open_log(snakemake.log[0])
 
 from cytolapse.features import measure_movie
 from cytolapse.provenance import stage_record

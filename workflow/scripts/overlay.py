@@ -1,8 +1,8 @@
 """Rule overlay: labels and tracks of one movie -> overlay.png."""
 
-import sys
+from cytolapse.logs import open_log
 
-sys.stderr = open(snakemake.log[0], "w", buffering=1)
+open_log(snakemake.log[0])
 
 from cytolapse.overlays import draw_overlay
 

@@ -1,8 +1,8 @@
 """Rule report: the tables and pictures of an experiment -> report.html."""
 
-import sys
+from cytolapse.logs import open_log
 
-sys.stderr = open(snakemake.log[0], "w", buffering=1)
+open_log(snakemake.log[0])
 
 from cytolapse.report import read_json, write_report
 from cytolapse.tables import EXPERIMENT_TABLES

@@ -1,8 +1,8 @@
 """Rule segment: a movie -> probability.tif."""
 
-import sys
+from cytolapse.logs import open_log
 
-sys.stderr = open(snakemake.log[0], "w", buffering=1)
+open_log(snakemake.log[0])
 
 from cytolapse.provenance import stage_record
 from cytolapse.segmentation import segment_movie

@@ -1,8 +1,8 @@
 """Rule train: annotations -> models/{model}/, or the model accepted before, with the reason."""
 
-import sys
+from cytolapse.logs import open_log
 
-sys.stderr = open(snakemake.log[0], "w", buffering=1)
+open_log(snakemake.log[0])
 
 from cytolapse.training import train_or_keep
 
