@@ -48,6 +48,7 @@ ENVIRONMENTS = {
         "matplotlib",
         "numpy",
         "pandas",
+        "pillow",
         "pyarrow",
         "safetensors",
         "scikit-image",
