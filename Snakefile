@@ -32,4 +32,9 @@ rule all:
 rule models:
     """The models that are trained from annotations."""
     input:
-        expand("models/{model}/model.json", model=plan.trained_models()),
+        # The status goes when a training fails, so that the next run tries again.
+        expand(
+            "models/{model}/{file}",
+            model=plan.trained_models(),
+            file=["model.json", "training.json"],
+        ),
