@@ -164,7 +164,7 @@ def memory(folder: Path) -> None:
     rows: dict[str, list[float]] = {}
     weights = write_model(folder / "googlenet_unet_small", "googlenet_unet_small")
     for frames in (50, 500):
-        write_noise(folder / f"long{frames}.tif", frames, 512)
+        write_noise(folder / f"long{frames}.tif", frames, 256)
         names = {key: str(folder / f"{key}{frames}") for key in ("out", "labels", "confidence", "tables")}
         common = {"workflow": str(REPOSITORY / "workflow"), "info": str(folder / f"long{frames}.json"), **names}
         _, peak = python(SEGMENT.format(weights=str(weights), threads=os.cpu_count(), **common))
@@ -172,7 +172,7 @@ def memory(folder: Path) -> None:
         for stage, code in _later_stages(str(weights.with_name("model.json")), common).items():
             _, peak = python(code)
             rows.setdefault(stage, []).append(peak)
-    print("\n| peak memory, frames of 512 x 512 | 50 frames | 500 frames |\n| --- | --- | --- |")
+    print("\n| peak memory, frames of 256 x 256 | 50 frames | 500 frames |\n| --- | --- | --- |")
     for stage, peaks in rows.items():
         print(f"| {stage} | " + " | ".join(f"{peak:.0f} MB" for peak in peaks) + " |")
 
