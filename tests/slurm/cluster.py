@@ -7,6 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
+SYSTEM = Path("/etc/slurm")
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "sinfo", "munged")
 
 CONFIG = """\
@@ -85,7 +86,7 @@ class Cluster:
     def __init__(self, folder: Path):
         self.folder = folder
         self.processes: list[subprocess.Popen] = []
-        self.environment = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf")}
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
 
     def start(self) -> None:
         """Start munge, the controller and the node, and wait until the node is idle.
@@ -101,7 +102,6 @@ class Cluster:
             raise NoSlurm("starting SLURM and pretending GPUs needs root")
         for name in ("state", "spool"):
             (self.folder / name).mkdir(parents=True)
-        self._pretend_gpus()
         memory_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20 - 500
         config = CONFIG.format(
             folder=self.folder,
@@ -112,6 +112,8 @@ class Cluster:
             memory_mb=memory_mb,
         )
         (self.folder / "slurm.conf").write_text(config)
+        self._pretend_gpus()
+        self._install_config()
         key = self.folder / "munge.key"
         key.write_bytes(os.urandom(128))
         key.chmod(0o600)
@@ -140,6 +142,21 @@ class Cluster:
                 process.kill()
         for device in self._devices():
             device.unlink(missing_ok=True)
+        for link in self._links():
+            if link.is_symlink() and link.resolve().parent == self.folder.resolve():
+                link.unlink()
+
+    def _links(self) -> list[Path]:
+        return [SYSTEM / name for name in ("slurm.conf", "gres.conf")]
+
+    def _install_config(self) -> None:
+        """Where every SLURM program looks: Snakemake's jobs keep no SLURM_CONF."""
+        SYSTEM.mkdir(parents=True, exist_ok=True)
+        for link in self._links():
+            if link.exists():
+                raise NoSlurm(f"{link} is there: this machine has a SLURM of its own")
+            link.unlink(missing_ok=True)
+            link.symlink_to(self.folder / link.name)
 
     def _devices(self) -> list[Path]:
         return [self.folder / f"gpu{n}" for n in range(2)]
