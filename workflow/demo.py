@@ -33,6 +33,7 @@ CONFIG = """\
 experiments: {folder}/experiments.tsv
 movies: {folder}/movies.tsv
 device: cpu
+threads: 2
 models:
   demo:
     weights: resources/models/demo
