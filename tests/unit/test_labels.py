@@ -83,11 +83,13 @@ def test_pixel_size_and_interval_are_in_the_labels_and_the_sheet_wins(stage):
         assert tif.imagej_metadata["finterval"] == pytest.approx(180)
 
 
-def test_the_records_of_the_stages_before_travel_on(stage):
+def test_the_records_of_the_stages_before_travel_on_with_the_threshold_that_was_used(stage):
     run(stage)
 
-    records = {"segment": {"model": "m"}, "label": {"code": "abc"}}
-    assert json.loads(read_metadata(stage / "confidence.parquet")["provenance"]) == records
+    records = json.loads(read_metadata(stage / "confidence.parquet")["provenance"])
+    assert records["segment"] == {"model": "m"}
+    assert records["label"]["code"] == "abc"
+    assert records["label"]["settings"]["threshold"] == json.loads((stage / "model.json").read_text())["threshold"]
     with StackReader(stage / "labels.tif") as stack:
         assert stack.description == records
 
