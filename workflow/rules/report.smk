@@ -61,7 +61,7 @@ rule report:
         settings=all_settings,
         events=experiment_events,
         figure=roc_figure,
-        template=f"{workflow.basedir}/workflow/report/report.html.j2",
+        template=report_template,
         report=setting("report"),
         code=digest("report", "report/report.html.j2"),
     script:
