@@ -1,6 +1,7 @@
-"""Annotated images that are drawn, and settings to learn them in a moment."""
+"""Images that are drawn: annotated ones with settings to learn them in a moment, and fields of disks."""
 
 import numpy as np
+from scipy import ndimage
 
 from cytolapse.annotations import Annotation
 
@@ -46,3 +47,16 @@ def drawn(name: str = "a", seed: int = 0, side: int = 80) -> Annotation:
 
 def several(count: int = 4) -> list[Annotation]:
     return [drawn(f"image{number}", seed=number) for number in range(count)]
+
+
+def field(seed=0, shift=(0.0, 0.0), blur_px=0.0, shape=(256, 256), cells=12, noise_au=3.0):
+    """A picture of disks over noise; the places come from the seed."""
+    rng = np.random.default_rng(seed)
+    y, x = np.indices(shape)
+    image = np.zeros(shape)
+    for cy, cx in rng.uniform(30, 226, (cells, 2)):
+        image += 300 / (1 + np.exp(np.hypot(y - cy - shift[0], x - cx - shift[1]) - 9))
+    if blur_px:
+        image = ndimage.gaussian_filter(image, blur_px)
+    noise = np.random.default_rng(seed + 1000 + int(10 * shift[0])).normal(100, noise_au, shape)
+    return (image + noise).round().clip(0, 65535).astype(np.uint16)

@@ -4,9 +4,10 @@ The modules, in the order in which they may import each other: files, logs, tabl
 provenance, planes, folders, layouts, inspection, discovery, movies,
 annotations, augmentation, networks, models, devices, prediction,
 segmentation, labeling, labels, targets, learning, evaluation, judgement,
-training, illumination, features, linking, lineage, growth, expression,
-analysis, population, collection, exports, overlays, wording, summaries,
-figures, report, rods, contacts, scenarios, colony, optics, simulation.
+training, illumination, shapes, focus, drift, features, linking, lineage,
+growth, expression, analysis, population, collection, exports, overlays,
+wording, summaries, figures, report, rods, contacts, scenarios, colony, optics,
+simulation.
 """
 
 __version__ = "0.1.0"
