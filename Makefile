@@ -49,11 +49,10 @@ demo: $(VENV)/ready
 	snakemake --cores $(CORES) --configfile demo/config.yaml
 	@python workflow/demo.py check demo
 
-# Unit tests two at a time; the others run Snakemake, which fills the cores by itself.
+# The long ones first, each kind on a worker of its own; the unit tests fill the gaps.
 test: export OMP_NUM_THREADS = 1
 test: $(VENV)/ready-dev
-	python -m pytest $(PYTEST_OPTIONS) -n 2 tests/unit
-	python -m pytest $(PYTEST_OPTIONS) tests/workflow tests/slurm
+	python -m pytest $(PYTEST_OPTIONS) -n 2 --dist loadgroup tests/slurm tests/workflow tests/unit
 
 format: $(VENV)/ready-dev
 	ruff format .

@@ -4,14 +4,11 @@ import dataclasses
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import tifffile
-from project import REPOSITORY, Project
+from project import REPOSITORY, SMALL, Project
 
-from cytolapse.simulation import Simulation, simulate_movie, write_annotations, write_movie
-
-SMALL = Simulation(frames=5, height_px=96, width_px=96, founders=3)
+from cytolapse.simulation import simulate_movie, write_annotations, write_movie
 
 SHEET = """\
 experiment\tmovies\tmodel\tsegment_channel\tchannels\tobject\tdivision\taxes\tpixel_size_um\tframe_interval_min
@@ -74,9 +71,3 @@ def repository(tmp_path) -> Path:
         shutil.copytree(REPOSITORY / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "Snakefile", folder)
     return folder
-
-
-def darkened(path: Path) -> None:
-    """Overwrite an image with another of the same size."""
-    image = tifffile.imread(path)
-    tifffile.imwrite(path, (image * 0.9).astype(image.dtype) if image.dtype != np.uint8 else image // 2)

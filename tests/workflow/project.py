@@ -9,9 +9,14 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import tifffile
 import yaml
 
+from cytolapse.simulation import Simulation
+
 REPOSITORY = Path(__file__).parents[2]
+SMALL = Simulation(frames=5, height_px=96, width_px=96, founders=3)
 SNAKEMAKE = Path(sys.executable).with_name("snakemake")
 
 
@@ -86,3 +91,9 @@ class Project:
         """The same project elsewhere, with all its times and what Snakemake remembers."""
         shutil.copytree(self.folder, folder, symlinks=True)
         return Project(folder)
+
+
+def darkened(path: Path) -> None:
+    """Overwrite an image with another of the same size."""
+    image = tifffile.imread(path)
+    tifffile.imwrite(path, (image * 0.9).astype(image.dtype) if image.dtype != np.uint8 else image // 2)
