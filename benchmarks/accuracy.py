@@ -23,7 +23,6 @@ import scores
 import tifffile
 
 DOCS = movies.REPOSITORY / "docs/accuracy.md"
-START, END = "<!-- scores: start -->", "<!-- scores: end -->"
 
 
 def run(folder: Path, cores: str) -> None:
@@ -153,14 +152,6 @@ def _shown(value: float | int | None, digits: int = 3) -> str:
     return str(value) if isinstance(value, int) else f"{value:.{digits}f}"
 
 
-def write_into_docs(text: str) -> None:
-    """Put the tables between the marks in docs/accuracy.md."""
-    page = DOCS.read_text()
-    before, rest = page.split(START)
-    _, after = rest.split(END)
-    DOCS.write_text(f"{before}{START}\n\n{text}\n{END}{after}")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("verbs", nargs="*", default=[], metavar="verb", help="the first three by default")
@@ -187,7 +178,7 @@ def main() -> None:
         text = as_markdown(results, colony)
         sys.stdout.write(text)
         if len(tasks) == len(movies.TASKS):
-            write_into_docs(text)
+            scores.write_between_marks(DOCS, "scores", text)
     if "crossvalidate" in verbs:
         for task in tasks:
             sys.stdout.write(f"{task.name}, {options.folds} folds: {crossvalidate(folder, task, options.folds)}\n")

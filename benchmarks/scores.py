@@ -142,3 +142,11 @@ def seconds_by_stage(logs: Path) -> dict[str, float]:
 
 def write_json(path: Path, content: dict) -> None:
     path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+
+def write_between_marks(page: Path, name: str, text: str) -> None:
+    """Put text between the comments `NAME: start` and `NAME: end` of a page."""
+    start, end = (f"<!-- {name}: {where} -->" for where in ("start", "end"))
+    before, rest = page.read_text().split(start)
+    _, after = rest.split(end)
+    page.write_text(f"{before}{start}\n\n{text}\n{end}{after}")

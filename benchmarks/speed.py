@@ -1,27 +1,45 @@
 """Speed and memory of the stages on this machine.
 
-    python benchmarks/speed.py [segment] [memory] [startup] [--folder bench/speed] [--frames 20]
+    python benchmarks/speed.py [segment] [memory] [startup] [whole] [--folder bench/speed] [--frames 20]
 
 segment   seconds a 1024 x 1024 frame of each network, from movie to probability.tif, beside the network of
           StarDist (its default 2D configuration, random weights), which is installed into an environment of
           its own; in turns, so that all see the same machine
 memory    peak memory of segment, label and measure for 50 and for 500 frames
 startup   what a job costs before it does any work
+whole     the demo from its movies to its report: wall time, by stage, and the share of start-up
 
 Everything is made here: the movies are simulated, the weights random. The
-tables are printed as Markdown.
+tables are printed as Markdown; where all parts ran they are written into
+docs/speed.md too.
 """
 
 import argparse
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from scores import seconds_by_stage, write_between_marks
+
 REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY / "workflow"))
+
+# The module that each stage imports.
+STAGES = {
+    "inspect": "inspection",
+    "segment": "segmentation",
+    "label": "labels",
+    "measure": "features",
+    "link": "lineage",
+    "analyse": "analysis",
+    "overlay": "overlays",
+    "collect": "collection",
+    "report": "report",
+}
 
 STARDIST = ["stardist==0.9.2", "tensorflow-cpu", "tf-keras"]
 STARDIST_TIMING = """
@@ -114,8 +132,8 @@ def python(code: str, *arguments: str, executable: str = sys.executable) -> tupl
     return numbers, peak
 
 
-def segment(folder: Path, frames: int, rounds: int) -> None:
-    """Print seconds a frame, network by network and beside StarDist's."""
+def segment(folder: Path, frames: int, rounds: int) -> str:
+    """Seconds a frame, network by network and beside StarDist's."""
     write_noise(folder / "movie.tif", frames, 1024)
     write_noise(folder / "one.tif", 1, 1024)
     threads = os.cpu_count()
@@ -139,11 +157,18 @@ def segment(folder: Path, frames: int, rounds: int) -> None:
             times, _ = python(STARDIST_TIMING, "5", executable=peer)
             seconds.setdefault("StarDist's network alone", []).append(min(times))
     base = seconds.get("StarDist's network alone")
-    print(f"\n| 1024 x 1024 frame, {threads} threads | seconds (median of {rounds}) | least | ratio to StarDist's |")
-    print("| --- | --- | --- | --- |")
+    rows = []
     for name, values in seconds.items():
         ratio = statistics.median(a / b for a, b in zip(values, base, strict=True)) if base else float("nan")
-        print(f"| {name} | {statistics.median(values):.2f} | {min(values):.2f} | {ratio:.2f} |")
+        rows.append([name, f"{statistics.median(values):.2f}", f"{min(values):.2f}", f"{ratio:.2f}"])
+    head = [f"1024 x 1024 frame, {threads} threads", f"seconds (median of {rounds})", "least", "ratio to StarDist's"]
+    return table(head, rows)
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
 def _stardist(folder: Path) -> str | None:
@@ -159,8 +184,8 @@ def _stardist(folder: Path) -> str | None:
     return str(venv / "bin/python")
 
 
-def memory(folder: Path) -> None:
-    """Print the peak memory of the stages that read every frame."""
+def memory(folder: Path) -> str:
+    """The peak memory of the stages that read every frame."""
     rows: dict[str, list[float]] = {}
     weights = write_model(folder / "googlenet_unet_small", "googlenet_unet_small")
     for frames in (50, 500):
@@ -172,9 +197,8 @@ def memory(folder: Path) -> None:
         for stage, code in _later_stages(str(weights.with_name("model.json")), common).items():
             _, peak = python(code)
             rows.setdefault(stage, []).append(peak)
-    print("\n| peak memory, frames of 256 x 256 | 50 frames | 500 frames |\n| --- | --- | --- |")
-    for stage, peaks in rows.items():
-        print(f"| {stage} | " + " | ".join(f"{peak:.0f} MB" for peak in peaks) + " |")
+    head = ["peak memory, frames of 256 x 256", "50 frames", "500 frames"]
+    return table(head, [[stage, *(f"{peak:.0f} MB" for peak in peaks)] for stage, peaks in rows.items()])
 
 
 def _later_stages(card: str, common: dict) -> dict[str, str]:
@@ -199,44 +223,78 @@ measure_movie({common["info"]!r}, {common["labels"]!r}, {common["confidence"]!r}
     return {"label": label, "measure": measure}
 
 
-def startup() -> None:
-    """Print what the imports of each stage cost."""
-    print("\n| start-up of a stage | seconds (median of 5) |\n| --- | --- |")
-    for stage, module in (
-        ("inspect", "inspection"),
-        ("segment", "segmentation"),
-        ("label", "labels"),
-        ("measure", "features"),
-        ("link", "lineage"),
-        ("analyse", "analysis"),
-        ("collect", "collection"),
-        ("overlay", "overlays"),
-        ("report", "report"),
-    ):
+def startup() -> str:
+    """What the imports of each stage cost."""
+    return table(
+        ["start-up of a stage", "seconds (median of 5)"],
+        [[stage, f"{seconds:.1f}"] for stage, seconds in startup_seconds(5).items()],
+    )
+
+
+def startup_seconds(times: int) -> dict[str, float]:
+    """Seconds from the start of Python until the library of a stage is imported; the median of some tries."""
+    found = {}
+    for stage, module in STAGES.items():
         code = f"import sys; sys.path.insert(0, {str(REPOSITORY / 'workflow')!r}); import cytolapse.{module}"
-        times = []
-        for _ in range(5):
+        walls = []
+        for _ in range(times):
             start = time.perf_counter()
             python(code)
-            times.append(time.perf_counter() - start)
-        print(f"| {stage} | {statistics.median(times):.1f} |")
+            walls.append(time.perf_counter() - start)
+        found[stage] = statistics.median(walls)
+    return found
+
+
+def whole(folder: Path) -> str:
+    """The demo, from its movies to its report."""
+    project = (folder / "whole").resolve()
+    shutil.rmtree(project, ignore_errors=True)
+    project.mkdir(parents=True)
+    (project / "resources").symlink_to(REPOSITORY / "resources")
+    demo = [sys.executable, str(REPOSITORY / "workflow/demo.py")]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "workflow")}
+    subprocess.run([*demo, "prepare", "demo"], cwd=project, env=environment, check=True)
+    command = [str(Path(sys.executable).with_name("snakemake")), "-s", str(REPOSITORY / "Snakefile"), "--quiet"]
+    start = time.perf_counter()
+    subprocess.run([*command, "--cores", "2", "--configfile", "demo/config.yaml"], cwd=project, check=True)
+    wall = time.perf_counter() - start
+    logs = project / "logs/demo"
+    parts = [seconds_by_stage(part) for part in [logs, *(each for each in logs.iterdir() if each.is_dir())]]
+    once = startup_seconds(3)
+    rows, total, spent = [], 0.0, 0.0
+    for stage in STAGES:
+        seconds = [part[stage] for part in parts if stage in part]
+        starting = len(seconds) * once[stage]
+        total, spent = total + sum(seconds), spent + starting
+        rows.append([stage, str(len(seconds)), f"{sum(seconds):.0f}", f"{starting / sum(seconds):.0%}"])
+    rows.append(["all jobs", str(sum(map(len, parts))), f"{total:.0f}", f"{spent / total:.0%}"])
+    head = ["the demo, by stage", "jobs", "seconds in jobs", "share of start-up"]
+    return f"The whole demo on two cores: {wall:.0f} s of wall time.\n\n" + table(head, rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="part", help="segment, memory, startup; all by default")
+    parser.add_argument("parts", nargs="*", metavar="part", help="segment, memory, startup, whole; all by default")
     parser.add_argument("--folder", type=Path, default=REPOSITORY / "bench/speed")
     parser.add_argument("--frames", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    parts = options.parts or ["segment", "memory", "startup"]
-    if "segment" in parts:
-        segment(options.folder, options.frames, options.rounds)
-    if "memory" in parts:
-        memory(options.folder)
-    if "startup" in parts:
-        startup()
+    makers = {
+        "segment": lambda: segment(options.folder, options.frames, options.rounds),
+        "memory": lambda: memory(options.folder),
+        "startup": startup,
+        "whole": lambda: whole(options.folder),
+    }
+    unknown = set(options.parts) - set(makers)
+    if unknown:
+        parser.error(f"{', '.join(sorted(unknown))}: no such part; they are {', '.join(makers)}")
+    texts = []
+    for part in options.parts or makers:
+        texts.append(makers[part]())
+        print(texts[-1], flush=True)
+    if len(texts) == len(makers):
+        write_between_marks(REPOSITORY / "docs/speed.md", "speed", "\n".join(texts))
 
 
 if __name__ == "__main__":
