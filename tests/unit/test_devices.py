@@ -105,3 +105,15 @@ def test_a_machine_without_driver_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr(devices, "DRIVER_FILE", tmp_path / "none")
 
     assert driver_version() == "not found"
+
+
+def test_auto_does_not_leave_a_gpu_idle_that_the_job_was_given(gpu):
+    gpu.setattr(torch.cuda, "init", no_driver)
+    gpu.setenv("CUDA_VISIBLE_DEVICES", "0")
+
+    with pytest.raises(
+        RuntimeError, match=r"this job was given a GPU \(CUDA_VISIBLE_DEVICES 0\), but torch .* finds no"
+    ):
+        choose_device("auto")
+    gpu.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert choose_device("auto") == CPU

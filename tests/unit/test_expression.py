@@ -17,7 +17,7 @@ CELL = {
 }
 NUMBERS = [
     *("background_au", "background_se_au", "mean_raw_au", "mean_au", "median_au", "sd_au", "total_au", "total_se_au"),
-    *("concentration_au_per_um3", "saturated_fraction", "flag_negative", "flag_saturated"),
+    *("concentration_au_per_um3", "saturated_fraction", "flag_negative", "flag_saturated", "exposure_ms"),
 ]
 
 

@@ -192,6 +192,7 @@ def test_blank_blurred_and_saturated_planes_are_flagged_and_no_others(stage):
     assert phase.loc[phase["flag_blank"], "frame"].tolist() == [3]
     assert phase.loc[phase["flag_out_of_focus"], "frame"].tolist() == [5]
     assert phase["focus_score"].isna().tolist() == (phase["frame"] == 3).tolist()
+    assert phase["flag_out_of_focus"].isna().tolist() == (phase["frame"] == 3).tolist()
     assert gfp.loc[gfp["flag_saturated"].fillna(False), "frame"].tolist() == [4]
     assert planes.loc[planes["channel"] == "phase", "flag_saturated"].tolist() == [False] * FRAMES
 
@@ -260,3 +261,22 @@ def test_labels_of_another_movie_are_refused(stage):
 def test_an_unknown_background_of_a_movie_is_refused(stage):
     with pytest.raises(ValueError, match="no background is called 'sky'; there are local, frame"):
         measured(stage, background="sky")
+
+
+def test_a_plane_that_was_not_taken_has_no_exposure(stage):
+    info = json.loads((stage / "movie.json").read_text())
+    (stage / "movie.json").write_text(json.dumps(info | {"exposure_ms": {"gfp": 50.0}}))
+
+    _, _, planes = measured(stage)
+
+    gfp = planes[planes["channel"] == "gfp"].set_index("frame")["exposure_ms"]
+    assert gfp.dropna().to_dict() == {frame: 50.0 for frame in range(0, FRAMES, 2)}
+
+
+def test_the_tables_state_the_rules_of_their_flags(stage):
+    measured(stage)
+
+    rules = {name: json.loads(read_metadata(stage / f"{name}.parquet")["flags"]) for name in ("objects", "planes")}
+    assert set(rules["objects"]) == {"flag_border"}
+    assert set(rules["planes"]) == {"flag_blank", "flag_out_of_focus", "flag_saturated"}
+    assert "below 0.5 of its median over 5 frames" in rules["planes"]["flag_out_of_focus"]

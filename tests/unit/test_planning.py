@@ -532,3 +532,49 @@ def test_a_start_that_was_replaced_under_an_older_date_has_another_digest(projec
 
     assert Plan(config).start_digest("nuclei") != before
     assert Plan(project).start_digest("nuclei") is None
+
+
+def test_a_volume_to_grow_by_that_no_cell_has_is_refused_also_by_an_override(project):
+    said = refusal(project | {"analyse": {"size_quantity": "volume"}})
+    assert "config: analyse.size_quantity is volume, and measure.volume_model is none" in said
+
+    said = refusal(project | {"overrides": {"night1": {"analyse": {"size_quantity": "volume"}}}})
+    assert "config: overrides.night1: analyse.size_quantity is volume" in said
+    rod = {"measure": {"volume_model": "rod"}}
+    Plan(project | rod | {"overrides": {"night1": {"analyse": {"size_quantity": "volume"}}}}).check_all()
+
+
+def test_tiles_and_overlap_are_compared_as_the_network_takes_them(project):
+    said = refusal(project | {"segment": {"tile_px": 160, "overlap_px": 80}})
+
+    assert "tile_px is 160, overlap_px 80" in said
+
+
+def test_a_training_may_start_from_a_model_that_is_yet_to_be_trained(project):
+    annotate("drawn", "one")
+    models = {"base": {"annotations": "drawn"}, "nuclei": {"annotations": "drawn", "start_from": "models/base/"}}
+    plan = Plan(project | {"models": models})
+    plan.check_all()
+
+    assert plan.start_from("nuclei") == "models/base/weights.safetensors"
+    assert plan.start_digest("nuclei") is None
+
+
+def test_carried_columns_are_those_of_the_experiment(project):
+    Path("experiments.tsv").write_text(EXPERIMENTS + ROW + ROW.replace("night1", "night2"))
+    plan = Plan(project | movies_sheet("experiment\tmovie\tx_plate\nnight1\ta\tP7\n"))
+
+    assert (plan.carried_columns("night1"), plan.carried_columns("night2")) == (["x_plate"], [])
+
+
+def test_a_row_of_a_movie_that_is_gone_is_no_error_while_its_results_are_there(project):
+    config = project | movies_sheet("experiment\tmovie\tcondition\nnight1\ta\tslow\n")
+    Path("movies/a.tif").unlink()
+    assert "experiment night1 has no movie 'a'" in refusal(config)
+
+    Path("results/night1/a").mkdir(parents=True)
+    Path("results/night1/a/movie.json").write_text("{}")
+    plan = Plan(config)
+    plan.check_all()
+
+    assert plan.stale_folders() == ["results/night1/a"]

@@ -1,5 +1,6 @@
 import json
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -281,3 +282,18 @@ def test_an_option_for_bad_models_that_is_not_known_is_refused(tmp_path):
         train_or_keep(
             tmp_path, **outputs(tmp_path), status_path=tmp_path / "training.json", on_bad_model="ignore", **TRAIN
         )
+
+
+def test_a_kept_model_stays_when_the_same_weights_get_another_threshold(trained, tmp_path):
+    annotations = trained / "annotations"
+    shutil.copytree(trained / "archive", tmp_path / "archive")
+    (kept,) = (tmp_path / "archive").iterdir()
+    before = {path.name: path.read_bytes() for path in kept.iterdir()}
+
+    train_model(annotations, **outputs(tmp_path), **{**TRAIN, "floor_roc_area": 0.01})
+    assert [each.name for each in (tmp_path / "archive").iterdir()] == [kept.name]
+    train_model(annotations, **outputs(tmp_path), **{**TRAIN, "pixel_size_um": 0.77})
+
+    assert {path.name: path.read_bytes() for path in kept.iterdir()} == before
+    again = json.loads((tmp_path / "archive" / f"{kept.name}-2" / "model.json").read_text())
+    assert again["pixel_size_um"] == 0.77

@@ -1,6 +1,7 @@
 """What comes out of a run, also where movies or trainings go wrong."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -93,10 +94,12 @@ def test_a_movie_that_cannot_be_processed_stops_its_experiment_where_that_is_ask
     before = (project.folder / "results/rods/cells.parquet").read_bytes()
     project.configure(on_bad_movie="stop")
 
-    run = project.snakemake("--until", "inspect")
+    run = project.snakemake("--keep-going", "--forcerun", "collect")
 
     assert run.code != 0
     assert "Error in rule inspect" in run.text
+    # rods stops where it is, the other experiment goes on
+    assert run.rules == Counter({"inspect": 1, "collect": 1, "report": 1})
     assert "b.tif" in (project.folder / "logs/rods/b/inspect.log").read_text()
     assert (project.folder / "results/rods/cells.parquet").read_bytes() == before
 

@@ -117,7 +117,9 @@ def _movie_row(
         "channels": ",".join(info["channels"]),
         "pixel_size_um": pixel_size_um(info, stated_pixel_um),
         "frame_interval_min": interval_h * 60,
-        "interval_even": bool(np.all(np.abs(intervals_h - interval_h) <= 0.05 * interval_h)),
+        "interval_even": bool(np.all(np.abs(intervals_h - interval_h) <= 0.05 * interval_h))
+        if len(intervals_h)
+        else None,
         "warnings": "; ".join(warnings) or None,
         **_provenance(stages),
     }

@@ -16,6 +16,9 @@ DRIVER_FILE = Path("/proc/driver/nvidia/version")
 def choose_device(device: str) -> torch.device:
     """The device to compute on; 'auto' takes a GPU that can be used, else the CPU.
 
+    A GPU that was given to this job (CUDA_VISIBLE_DEVICES names one, as SLURM
+    does) counts as asked for: 'auto' does not leave it idle.
+
     Parameters
     ----------
     device : {'auto', 'cuda', 'cpu'}
@@ -25,8 +28,8 @@ def choose_device(device: str) -> torch.device:
     ValueError
         If the name is none of these.
     RuntimeError
-        If CUDA is asked for and cannot be used: which of build, driver and
-        card is at fault, and what to do.
+        If CUDA is asked for, or a GPU was given, and cannot be used: which of
+        build, driver and card is at fault, and what to do.
     """
     if device not in ("auto", "cuda", "cpu"):
         raise ValueError(f"device is {device!r}; wanted auto, cuda or cpu")
@@ -35,8 +38,10 @@ def choose_device(device: str) -> torch.device:
     problem = cuda_problem()
     if problem is None:
         return torch.device("cuda")
-    if device == "cuda":
-        raise RuntimeError(f"device is cuda, but {problem}; or set device to cpu in config.yaml")
+    given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    if device == "cuda" or given not in ("", "-1", "NoDevFiles"):
+        said = "device is cuda" if device == "cuda" else f"this job was given a GPU (CUDA_VISIBLE_DEVICES {given})"
+        raise RuntimeError(f"{said}, but {problem}; or set device to cpu in config.yaml")
     log.warning("device is auto, the CPU computes: %s", problem)
     return torch.device("cpu")
 

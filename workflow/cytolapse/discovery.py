@@ -140,17 +140,16 @@ def _positions(name: str, path: str, root: Path, cache: dict) -> Iterator[tuple[
 
 
 def _cached_positions(path: Path, cache: dict) -> int:
+    before = cache.get(str(path))
+    # A file that is damaged, or just being copied, keeps its positions: each is refused by its own name.
+    last = before.get("positions", 1) if isinstance(before, dict) else 1
     try:
-        stat = _stat_key(os.stat(path))
+        entry = _entry(cache, path, _stat_key(os.stat(path)))
+        if "positions" not in entry:
+            entry["positions"] = count_positions(path) or last
     except OSError:
-        return 1
-    entry = _entry(cache, path, stat)
-    if "positions" not in entry:
-        try:
-            entry["positions"] = count_positions(path)
-        except OSError:
-            # It may pass: not remembered, so that the next run looks again.
-            return 1
+        # It may pass: not remembered, so that the next run looks again.
+        return last
     return entry["positions"]
 
 
@@ -168,8 +167,8 @@ def count_positions(path: str | os.PathLike) -> int:
     Returns
     -------
     int
-        1 also for a file that is no TIFF: `inspect_movie` says what is wrong
-        with it.
+        0 for a file that cannot be understood: `inspect_movie` says what is
+        wrong with it.
 
     Raises
     ------
@@ -182,7 +181,7 @@ def count_positions(path: str | os.PathLike) -> int:
         with TiffPlanes(path) as planes:
             return count_ome_positions(planes)
     except MovieRefused:
-        return 1
+        return 0
 
 
 def fingerprint(path: str | os.PathLike, cache: dict) -> str:

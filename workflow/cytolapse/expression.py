@@ -61,7 +61,8 @@ def measure_expression(
     total_se_au = np.hypot(measured["background_se_au"] * pixels, rows["noise_au"].to_numpy(float) * np.sqrt(pixels))
     whole = (rows["compartment"] == "whole").to_numpy(bool)
     saturated = measured["saturated_fraction"]
-    return rows[["cell_id", "frame", "label", "channel", "compartment", "time_h", "exposure_ms"]].assign(
+    return rows[["cell_id", "frame", "label", "channel", "compartment", "time_h"]].assign(
+        exposure_ms=rows["exposure_ms"].mask(missing),
         background_au=measured["background_au"],
         background_se_au=measured["background_se_au"],
         background_method=rows["background_method"].mask(missing),

@@ -197,6 +197,7 @@ def measure_movie(
     if provenance:
         records = {**records, "measure": provenance}
     metadata = {"object": object, "provenance": json.dumps(records)}
+    rules = _flag_rules(max_saturated_fraction, focus_window_frames, focus_drop)
     tables = {name: empty_table(name) for name in ("objects", "intensities", "planes")}
     if info["status"] != "refused":
         with open_movie(info) as movie, StackReader(labels_path) as stack:
@@ -220,7 +221,22 @@ def measure_movie(
         tables["objects"] = _objects(tables["objects"], tables["planes"], confidence, scale_um, volume_model)
         logger.info("%s: %d cells in %d frames measured", info["path"], len(tables["objects"]), info["frames"])
     for name, path in (("objects", objects_path), ("intensities", intensities_path), ("planes", planes_path)):
-        write_table(name, typed(name, tables[name]), path, metadata=metadata)
+        flags = json.dumps(rules.get(name, {}), sort_keys=True)
+        write_table(name, typed(name, tables[name]), path, metadata={**metadata, "flags": flags})
+
+
+def _flag_rules(max_saturated_fraction: float, focus_window_frames: int, focus_drop: float) -> dict[str, dict]:
+    """Rules of the flags that are set here, by table and flag."""
+    return {
+        "objects": {"flag_border": "the mask touches the edge of the frame"},
+        "planes": {
+            "flag_blank": "nothing differs from the background by more than camera noise",
+            "flag_out_of_focus": f"focus_score is below {focus_drop:g} of its median over {focus_window_frames} frames "
+            "around; null where there is no score",
+            "flag_saturated": f"more than the share {max_saturated_fraction:g} of the pixels is at the camera's "
+            "largest value",
+        },
+    }
 
 
 def _measured(
@@ -254,7 +270,7 @@ def _measured(
                 if plane is not None and not worth["flag_blank"]:
                     followed = drift.follow(plane)
                 worth["drift_y_px"], worth["drift_x_px"] = followed
-            exposure_ms = info["exposure_ms"].get(channel)
+            exposure_ms = info["exposure_ms"].get(channel) if worth["acquired"] else None
             planes.append({"frame": frame, "channel": channel, "exposure_ms": exposure_ms, **worth})
         objects.append(shapes)
     return {
@@ -285,7 +301,7 @@ def _worth(
 def _flagged(
     planes: pd.DataFrame, max_saturated_fraction: float, focus_window_frames: int, focus_drop: float
 ) -> pd.DataFrame:
-    """The planes with their flags, which are null where they were not acquired."""
+    """The planes with their flags, which are null where there is nothing to judge them by."""
     planes = typed("planes", planes)
     blurred = pd.Series(False, planes.index)
     for _, rows in planes.groupby("channel"):
@@ -295,7 +311,7 @@ def _flagged(
         )
     saturated = (planes["saturated_fraction"] > max_saturated_fraction).astype("boolean")
     return planes.assign(
-        flag_out_of_focus=blurred.astype("boolean").where(planes["acquired"]),
+        flag_out_of_focus=blurred.astype("boolean").where(planes["focus_score"].notna()),
         flag_saturated=saturated.where(planes["saturated_fraction"].notna()),
     )
 

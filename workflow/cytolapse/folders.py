@@ -78,7 +78,7 @@ def lay_out_folder(folder: str, channels: Sequence[str], segment_channel: str) -
     of_channel, strangers = _by_channel(folder, names, channels)
     if not any(of_channel.values()):
         if len(names) == len(channels) == 1:
-            return FolderLayout("channel_stacks", {channels[0]: names})
+            return FolderLayout(_kind_of_single_files(names), {channels[0]: names})
         return _file_a_frame(folder, names, channels)
     empty = [channel for channel in channels if not of_channel[channel]]
     if empty:
@@ -88,7 +88,7 @@ def lay_out_folder(folder: str, channels: Sequence[str], segment_channel: str) -
         )
     warnings = _stranger_warning(strangers)
     if all(len(files) == 1 for files in of_channel.values()):
-        return FolderLayout("channel_stacks", dict(of_channel), warnings)
+        return FolderLayout(_kind_of_single_files(names), dict(of_channel), warnings)
     numbered = {}
     for channel, files in of_channel.items():
         pattern = _channel_pattern(channel)
@@ -96,6 +96,11 @@ def lay_out_folder(folder: str, channels: Sequence[str], segment_channel: str) -
         numbered[channel], ignored = _frame_numbers(folder, stems, f" of channel {channel!r}")
         warnings += _stranger_warning(ignored)
     return _align(folder, numbered, segment_channel, warnings)
+
+
+def _kind_of_single_files(names: Sequence[str]) -> str:
+    """Of one file a channel: a PNG is one frame, a TIFF may be a stack."""
+    return "channel_files" if all(name.lower().endswith(".png") for name in names) else "channel_stacks"
 
 
 def _file_a_frame(folder: str, names: list[str], channels: Sequence[str]) -> FolderLayout:

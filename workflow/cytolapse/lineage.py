@@ -264,7 +264,9 @@ def find_divisions(
     deviations = _fission_deviations if division == "fission" else _budding_deviations
     score = np.exp(-deviations(cells, mother, sister, newborn) / (2 * _TERMS))
     all_divisions = Divisions(mother, sister, newborn, score)
-    return _choose(cells, all_divisions, min_daughter_frames=min_daughter_frames, min_division_score=min_division_score)
+    return choose_divisions(
+        cells, all_divisions, min_daughter_frames=min_daughter_frames, min_division_score=min_division_score
+    )
 
 
 def _candidates(
@@ -404,8 +406,22 @@ def _recent_area(cells: Cells, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return recent.min(axis=0), recent.max(axis=0)
 
 
-def _choose(cells: Cells, divisions: Divisions, *, min_daughter_frames: int, min_division_score: float) -> Divisions:
-    """The best divisions that do not contradict each other, best first."""
+def choose_divisions(
+    cells: Cells, divisions: Divisions, *, min_daughter_frames: int, min_division_score: float
+) -> Divisions:
+    """The best divisions that do not contradict each other, best first.
+
+    A cell is born once, and a track ends once; two divisions of one track, or
+    a birth and a division, are apart by `min_daughter_frames`.
+
+    Parameters
+    ----------
+    cells : Cells
+    divisions : Divisions
+        All that are possible.
+    min_daughter_frames, min_division_score
+        As for `find_divisions`.
+    """
     believed = np.flatnonzero(divisions.score >= min_division_score)
     # Ties are settled by where the cells stand, so that a run repeats.
     order = believed[np.lexsort((divisions.newborn[believed], -divisions.score[believed]))]
@@ -414,13 +430,15 @@ def _choose(cells: Cells, divisions: Divisions, *, min_daughter_frames: int, min
         mother, sister, newborn = (int(rows[index]) for rows in divisions[:3])
         mothers_track, sisters_track, newborns_track = (int(cells.track[row]) for row in (mother, sister, newborn))
         births = [newborns_track] if sisters_track == mothers_track else [newborns_track, sisters_track]
-        if born.intersection(births) or mothers_track in ended:
+        # A track that ends in one division may have carried on through an earlier one, but ends once.
+        ends = sisters_track != mothers_track
+        if born.intersection(births) or (ends and mothers_track in ended):
             continue
         new_events = [(newborns_track, int(cells.frame[newborn])), (mothers_track, int(cells.frame[sister]))]
         if any(abs(frame - one) < min_daughter_frames for track, frame in new_events for one in events.get(track, ())):
             continue
         born.update(births)
-        if sisters_track != mothers_track:
+        if ends:
             ended.add(mothers_track)
             new_events.append((sisters_track, int(cells.frame[sister])))
         for track, frame in new_events:

@@ -558,7 +558,11 @@ def _children(element: ElementTree.Element, tag: str) -> list[ElementTree.Elemen
 
 
 def _ome_images(planes: TiffPlanes) -> list[ElementTree.Element]:
-    """The Pixels elements of this file's images, those of one size with the first."""
+    """The Pixels elements of this file's images, those of one height and width with the first.
+
+    Another height or width is that of a thumbnail or a map; another number of
+    frames is a position that stopped early.
+    """
     try:
         root = ElementTree.fromstring(planes.tif.ome_metadata)
     except ElementTree.ParseError as error:
@@ -574,10 +578,10 @@ def _ome_images(planes: TiffPlanes) -> list[ElementTree.Element]:
     images = own or images
     if not images:
         raise MovieRefused(f"{planes.name}: its OME-XML names no image; export it again")
-    sizes = [[pixels.get(f"Size{letter}") for letter in "XYZCT"] for pixels in images]
+    sizes = [[pixels.get(f"Size{letter}") for letter in "XY"] for pixels in images]
     same = [pixels for pixels, size in zip(images, sizes, strict=True) if size == sizes[0]]
     # Many images of one plane each are a movie written in the wrong way, not so many positions.
-    return same if _ome_sizes(planes, same[0])[1] > 1 else same[:1]
+    return same if any(_ome_sizes(planes, pixels)[1] > 1 for pixels in same) else same[:1]
 
 
 def _ome_files(pixels: ElementTree.Element) -> set[str]:

@@ -1,5 +1,6 @@
 """Annotated images to a model: learn, judge on images left out, learn from all."""
 
+import itertools
 import json
 import logging
 import os
@@ -302,7 +303,8 @@ def train_model(
         The pixelwise ROC of training and held-out images, PNG.
     archive_folder : path
         The model file and model.json are also kept in its subfolder that is
-        named by the digest of the weights.
+        named by the digest of the weights. What lies there already stays:
+        the same weights with another threshold or pixel size go to DIGEST-2.
     **settings
         As for `train`.
 
@@ -319,15 +321,29 @@ def train_model(
     annotations = read_pairs(annotations_folder)
     result = train(annotations, **settings)
     result.model.trained["annotations"] = annotations_digest(annotations_folder, {})
-    kept = Path(archive_folder) / weights_digest(result.model.network.state_dict())
-    for folder in (kept, *(Path(path).parent for path in (weights_path, json_path, log_path, roc_path, figure_path))):
+    for folder in {Path(path).parent for path in (weights_path, json_path, log_path, roc_path, figure_path)}:
         folder.mkdir(parents=True, exist_ok=True)
-    save_model(result.model, kept / "weights.safetensors", kept / "model.json", half=False)
+    _archive(result.model, Path(archive_folder))
     _write_tsv(result.log, log_path)
     _write_tsv(result.roc, roc_path)
     draw_roc(result.roc, figure_path)
     digest = save_model(result.model, weights_path, json_path, half=False)
     return {"digest": digest, "metrics": result.model.trained["metrics"]}
+
+
+def _archive(model: Model, folder: Path) -> None:
+    """Keep a model for good, unless it is kept already."""
+    digest = weights_digest(model.network.state_dict())
+    for number in itertools.count(1):
+        kept = folder / (digest if number == 1 else f"{digest}-{number}")
+        try:
+            there = json.loads((kept / "model.json").read_text())
+        except FileNotFoundError:
+            kept.mkdir(parents=True, exist_ok=True)
+            save_model(model, kept / "weights.safetensors", kept / "model.json", half=False)
+            return
+        if (there["threshold"], there["pixel_size_um"]) == (model.threshold, model.pixel_size_um):
+            return
 
 
 def train_or_keep(

@@ -162,9 +162,10 @@ class Plan:
         ]
         return sorted(matching, key=lambda event: event["time_h"])
 
-    def carried_columns(self) -> list[str]:
-        """The columns x_... of movies.tsv."""
-        return sorted({column for row in self.sheet_rows.values() for column in row if column.startswith("x_")})
+    def carried_columns(self, experiment: str) -> list[str]:
+        """The columns x_... of movies.tsv that say something of an experiment."""
+        rows = [row for (of, _), row in self.sheet_rows.items() if of == experiment]
+        return sorted({column for row in rows for column in row if column.startswith("x_")})
 
     def movie_rows(self, experiment: str) -> list[dict]:
         """What the sheets say of every movie of an experiment, excluded ones too."""
@@ -180,7 +181,7 @@ class Plan:
                     "replicate": row.get("replicate"),
                     "excluded": row.get("exclude") == "yes",
                     "reason": row.get("reason"),
-                    **{column: row.get(column) for column in self.carried_columns()},
+                    **{column: row.get(column) for column in self.carried_columns(experiment)},
                 }
             )
         return rows
@@ -198,7 +199,8 @@ class Plan:
                     find_pairs(model["annotations"])
                 except (ValueError, OSError) as error:
                     wrong.append(f"{place}.annotations: {error}")
-            if "start_from" in model and not Path(model["start_from"], "weights.safetensors").is_file():
+            start = self.start_from(name)
+            if start and start not in self._trained_weights() and not Path(start).is_file():
                 wrong.append(f"{place}.start_from: {model['start_from']} holds no weights.safetensors")
         if wrong:
             raise ValueError("\n".join(wrong))
@@ -216,6 +218,9 @@ class Plan:
     def trained_models(self) -> list[str]:
         """Models that are trained here, from annotations."""
         return [name for name, model in self.settings["models"].items() if "annotations" in model]
+
+    def _trained_weights(self) -> set[str]:
+        return {f"models/{model}/weights.safetensors" for model in self.trained_models()}
 
     def model_folder(self, model: str) -> str:
         """The folder with a model's weights.safetensors and model.json."""
@@ -246,14 +251,19 @@ class Plan:
         return {**blocks, "augmentation": augmentation, "pixel_size_um": settings.get("pixel_size_um"), "channels": 1}
 
     def start_digest(self, model: str) -> str | None:
-        """Fingerprint of the weights that a training starts from."""
+        """Fingerprint of the weights that a training starts from; None for those of a model that is trained here.
+
+        Such weights may not be there yet: the file itself, an input, says when they change.
+        """
         start = self.start_from(model)
-        return fingerprint(start, self._fingerprints) if start else None
+        if start is None or start in self._trained_weights():
+            return None
+        return fingerprint(start, self._fingerprints)
 
     def start_from(self, model: str) -> str | None:
         """The weights that a training starts from; None for random ones."""
         start = self.settings["models"][model].get("start_from")
-        return f"{start}/weights.safetensors" if start else None
+        return f"{start.rstrip('/')}/weights.safetensors" if start else None
 
     def block(self, name: str, experiment: str) -> dict:
         """One block of settings as it holds for an experiment."""
@@ -284,15 +294,19 @@ class Plan:
             f"{did_you_mean(movie, self.all_movies(experiment))}; "
             f"remove the row, or name the movie as in results/{experiment}/"
             for (experiment, movie), row in self.sheet_rows.items()
-            if movie not in self.all_movies(experiment)
+            if movie not in self._known_movies(experiment)
         ]
         wrong += [
             f"{self.settings['events']}, line {row['line']}: no movie of {row['experiment']} matches {row['movie']!r}"
             for row in self.event_rows
-            if not fnmatch.filter(self.all_movies(row["experiment"]), row["movie"])
+            if not fnmatch.filter(self._known_movies(row["experiment"]), row["movie"])
         ]
         if wrong:
             raise ValueError("\n".join(wrong))
+
+    def _known_movies(self, experiment: str) -> set[str]:
+        """Movies that a sheet may speak of: those there, and those whose results are there still."""
+        return {*self.all_movies(experiment), *(path.parent.name for path in _results(experiment))}
 
     def remember_fingerprints(self) -> None:
         """Look every movie's fingerprint up and keep what was found for the next run."""
@@ -321,11 +335,15 @@ class Plan:
     def stale_folders(self) -> list[str]:
         """Folders of results, of the experiments in the sheet, whose movie is no longer there."""
         stale = []
-        for folder in sorted(Path("results").glob("*/*/movie.json")):
-            experiment, movie = folder.parts[1:3]
-            if experiment in self.experiments and movie not in self.all_movies(experiment):
-                stale.append(str(folder.parent))
-        return stale
+        for experiment in self.experiments:
+            folders = [path.parent for path in _results(experiment)]
+            stale += [str(folder) for folder in folders if folder.name not in self.all_movies(experiment)]
+        return sorted(stale)
+
+
+def _results(experiment: str) -> list[Path]:
+    """movie.json of every movie that was ever processed."""
+    return sorted(Path("results", experiment).glob("*/movie.json"))
 
 
 def _channel_problems(place: str, row: Mapping) -> list[str]:

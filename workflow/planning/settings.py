@@ -40,8 +40,12 @@ def read_settings(config: Mapping) -> dict:
         raise ValueError("\n".join(wrong))
     settings = with_defaults(schema, config)
     wrong = _tile_problems("config: segment", settings["segment"])
+    wrong += _size_problems("config", settings["measure"], settings["analyse"])
     for experiment in settings["overrides"]:
-        wrong += _tile_problems(f"config: overrides.{experiment}.segment", block_of(settings, "segment", experiment))
+        segment, measure, analyse = (block_of(settings, name, experiment) for name in ("segment", "measure", "analyse"))
+        place = f"config: overrides.{experiment}"
+        wrong += _tile_problems(f"{place}.segment", segment)
+        wrong += _size_problems(place, measure, analyse)
     if wrong:
         raise ValueError("\n".join(wrong))
     return settings
@@ -49,9 +53,22 @@ def read_settings(config: Mapping) -> dict:
 
 def _tile_problems(place: str, segment: Mapping) -> list[str]:
     tile_px, overlap_px = segment["tile_px"], segment["overlap_px"]
-    if tile_px >= 2 * overlap_px:
+    # Both are rounded up to the network's stride; 32 is the largest.
+    if -(-tile_px // 32) >= 2 * -(-overlap_px // 32):
         return []
-    return [f"{place}: tile_px is {tile_px}, overlap_px {overlap_px}; wanted tiles of twice the overlap or more"]
+    return [
+        f"{place}: tile_px is {tile_px}, overlap_px {overlap_px}; wanted tiles of twice the overlap or more, both "
+        "rounded up to a multiple of 32"
+    ]
+
+
+def _size_problems(place: str, measure: Mapping, analyse: Mapping) -> list[str]:
+    if analyse["size_quantity"] != "volume" or measure["volume_model"] != "none":
+        return []
+    return [
+        f"{place}: analyse.size_quantity is volume, and measure.volume_model is none, so that no cell has one; "
+        "set volume_model to rod or ellipsoid, or size_quantity to area or length"
+    ]
 
 
 def _mapping(value: object) -> Mapping:

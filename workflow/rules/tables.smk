@@ -74,7 +74,7 @@ rule collect:
         pixel_size_um=sheet("pixel_size_um"),
         frame_interval_min=sheet("frame_interval_min"),
         size_quantity=lambda wildcards: plan.block("analyse", wildcards.experiment)["size_quantity"],
-        carried=plan.carried_columns(),
+        carried=lambda wildcards: plan.carried_columns(wildcards.experiment),
         code=digest("collect"),
     script:
         "../scripts/collect.py"
