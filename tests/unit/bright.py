@@ -6,6 +6,8 @@ from torch import nn
 from cytolapse.models import CLASSES, NORMALISATION, Model
 from cytolapse.networks import build_network
 
+LINEAR = {**NORMALISATION, "log_gain": 0.0}
+
 
 class Bright(nn.Module):
     """Cell where the image is above a half, edge nowhere; remembers the sizes that it was shown."""
@@ -26,7 +28,7 @@ class Bright(nn.Module):
 
 
 def a_model(network, architecture="googlenet_unet_small", *, pixel_size_um=None, channels=1):
-    return Model(network, architecture, channels, CLASSES, NORMALISATION, pixel_size_um, 0.5, {"seed": 5})
+    return Model(network, architecture, channels, CLASSES, LINEAR, pixel_size_um, 0.5, {"seed": 5})
 
 
 def untrained(architecture="googlenet_unet_small", **of_model):

@@ -10,6 +10,7 @@ from cytolapse.models import (
     CLASSES,
     NORMALISATION,
     Model,
+    compress,
     load_model,
     normalisation_limits,
     normalise,
@@ -269,3 +270,13 @@ def test_limits_of_nothing_are_refused(planes):
 def test_an_unknown_kind_of_normalisation_is_refused():
     with pytest.raises(ValueError, match="normalisation is of kind 'zscore', .* has 'percentile'"):
         normalisation_limits([np.ones((2, 2))], {"kind": "zscore"})
+
+
+def test_compression_lifts_what_is_dark_and_leaves_0_and_1():
+    image = torch.tensor([-0.03, 0.0, 0.03, 1.0, 4.0])
+
+    found = compress(image, {"log_gain": 20.0})
+
+    np.testing.assert_allclose(found, [-0.1544, 0, 0.1544, 1, 1.4434], atol=1e-4)
+    assert compress(image, {}) is image
+    assert image[2] == np.float32(0.03)

@@ -659,7 +659,7 @@ def test_stacks_of_different_lengths_are_refused(tmp_path):
 def test_a_single_png_beside_a_stack_is_refused(tmp_path):
     frames_folder(tmp_path, {"phase.tif": stack(3), "gfp.png": picture(0)})
 
-    reason = inspect(tmp_path, ("phase", "gfp"))["reason"]
+    reason = inspect(tmp_path, ("phase", "gfp"), axes="TYX")["reason"]
 
     assert "gfp.png: is one PNG image; a channel needs a file a frame, or a TIFF stack" in reason
 

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from cytolapse.annotations import Annotation
 from cytolapse.augmentation import augment
 from cytolapse.devices import choose_device
-from cytolapse.models import CLASSES, NORMALISATION, load_model, normalisation_limits, normalise
+from cytolapse.models import CLASSES, NORMALISATION, compress, load_model, normalisation_limits, normalise
 from cytolapse.networks import build_network
 from cytolapse.targets import make_targets, weighted_loss
 
@@ -287,7 +287,7 @@ def reproducible(seed: int, threads: int) -> Iterator[None]:
 
 
 def prepare_still(annotation: Annotation, channels: int, normalisation: Mapping[str, Any]) -> np.ndarray:
-    """The image of an annotation, normalised by its own limits, one channel at a time.
+    """The image of an annotation, normalised by its own limits, one channel at a time, and compressed.
 
     Returns
     -------
@@ -305,7 +305,8 @@ def prepare_still(annotation: Annotation, channels: int, normalisation: Mapping[
             f"annotation {annotation.name}: image of shape {annotation.image.shape}; the model takes {wanted} "
             "(channels of the model in config.yaml)"
         )
-    return np.stack([normalise(plane, normalisation_limits([plane], normalisation), normalisation) for plane in image])
+    planes = [normalise(plane, normalisation_limits([plane], normalisation), normalisation) for plane in image]
+    return compress(torch.from_numpy(np.stack(planes)), normalisation).numpy()
 
 
 def predict_still(network: nn.Module, image: np.ndarray, *, device: torch.device, precision: torch.dtype) -> np.ndarray:

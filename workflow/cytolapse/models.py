@@ -7,6 +7,7 @@ lies model.json with what other rules may depend on.
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -23,7 +24,8 @@ from cytolapse.networks import ARCHITECTURES, build_network
 FORMAT = "1"
 CLASSES = ("cell", "edge")
 # From 0 (the darkest 1 %) to 1 (the brightest 0.2 %); beyond that a cell in mitosis or a speck of dirt is cut off.
-NORMALISATION = {"kind": "percentile", "low": 1.0, "high": 99.8, "clip": [-1.0, 4.0]}
+# The logarithm then lifts cells that express little: one of 3 % of the brightest is shown at 15 %.
+NORMALISATION = {"kind": "percentile", "low": 1.0, "high": 99.8, "clip": [-1.0, 4.0], "log_gain": 20.0}
 
 # One entry holds all: safetensors writes several in an order that changes from run to run.
 ENTRY = "cytolapse"
@@ -319,3 +321,22 @@ def normalise(image: np.ndarray, limits: tuple[float, float], normalisation: Map
     if image.dtype.kind == "f":
         np.nan_to_num(scaled, copy=False, nan=0.0)
     return scaled
+
+
+def compress(image: Tensor, normalisation: Mapping[str, Any]) -> Tensor:
+    """A normalised image with its dark parts lifted, as the network is shown it.
+
+    x becomes sign(x) log(1 + g |x|) / log(1 + g): 0 and 1 stay. It follows
+    resampling, which is to average light and not its logarithm.
+
+    Parameters
+    ----------
+    image : Tensor of any shape
+        From `normalise`.
+    normalisation : mapping
+        Of the model: 'log_gain' g; 0, or none, leaves the image as it is.
+    """
+    gain = normalisation.get("log_gain", 0.0)
+    if not gain:
+        return image
+    return image.sign() * (gain * image.abs()).log1p_().div_(math.log1p(gain))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.googlenet import BasicConv2d
 
-from cytolapse.models import Model
+from cytolapse.models import Model, compress
 
 log = logging.getLogger(__name__)
 
@@ -211,6 +211,7 @@ class Predictor:
         self.precision = precision
         self._network = folded(model.network).to(device)
         self._classes = len(model.classes)
+        self._normalisation = model.normalisation
         self._stride = stride
         self._scale = scale
         self.batch = batch_frames if device.type == "cuda" else 1
@@ -259,6 +260,7 @@ class Predictor:
             scaled = self._scaled(shape)
             if scaled != shape:
                 x = _resized(x, scaled)  # (n, 1, y', x')
+            x = compress(x, self._normalisation)
             x = _mirrored(x, self._padded(scaled))  # (n, 1, y'', x''), multiples of the stride
             x = self._tiled(x)[..., : scaled[0], : scaled[1]]  # (n, classes, y', x')
             return _resized(x, shape).clamp_(0, 1) if scaled != shape else x
