@@ -76,6 +76,10 @@ def challenge(found: Path, truth: Path) -> dict:
     return {name: float(scores[name]) for name in ("DET", "TRA", "LNK")}
 
 
+# Annotated frames before and after a division in which its cells are looked for: it may be seen early or late.
+_ASKED_FRAMES = 4
+
+
 def divisions(found: Path, markers: dict, man_track: Path) -> dict:
     """Divisions found with the right mother and both daughters, within one frame and within three."""
     true, have = _tracks(man_track), _tracks(found / "res_track.txt")
@@ -83,11 +87,14 @@ def divisions(found: Path, markers: dict, man_track: Path) -> dict:
     wanted, made = _families(true), _families(have)
     late = []
     for mother, daughters in wanted.items():
-        seen_mother = _seen(matched, mother, *true[mother][:2], last=True)
-        seen = {_seen(matched, daughter, *true[daughter][:2], last=False) for daughter in daughters[:2]}
-        if None in seen or len(seen) < 2 or seen_mother not in made or not seen <= set(made[seen_mother]):
-            continue
-        late.append(abs(have[min(seen)][0] - true[daughters[0]][0]))
+        mothers = _seen(matched, mother, *true[mother][:2], last=True)
+        one, other = (_seen(matched, daughter, *true[daughter][:2], last=False) for daughter in daughters[:2])
+        delays = [
+            abs(have[made[each][0]][0] - true[daughters[0]][0])
+            for each in mothers & made.keys()
+            if any(a != b for a in one.intersection(made[each]) for b in other.intersection(made[each]))
+        ]
+        late += [min(delays)] if delays else []
     right = sum(frames <= 1 for frames in late)
     within_three = sum(frames <= 3 for frames in late)
     return {
@@ -126,10 +133,10 @@ def _owners(truth: np.ndarray, found: np.ndarray) -> dict[int, int]:
     return dict(zip(most["true"], most["found"], strict=True))
 
 
-def _seen(matched: dict, label: int, first: int, last_frame: int, *, last: bool) -> int | None:
-    """The found track on this true one, on the annotated frame nearest its division."""
-    frames = [frame for frame in matched if first <= frame <= last_frame and label in matched[frame]]
-    return matched[max(frames) if last else min(frames)][label] if frames else None
+def _seen(matched: dict, label: int, first: int, last_frame: int, *, last: bool) -> set[int]:
+    """The found tracks on this true one, on the annotated frames nearest its division."""
+    frames = sorted(frame for frame in matched if first <= frame <= last_frame and label in matched[frame])
+    return {matched[frame][label] for frame in (frames[-_ASKED_FRAMES:] if last else frames[:_ASKED_FRAMES])}
 
 
 def seconds_by_stage(logs: Path) -> dict[str, float]:
