@@ -34,14 +34,15 @@ $(VENV)/uv:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@touch $@
 
+# The system's certificates, as pip uses them: institutes behind a proxy have their own.
 # Bytecode is compiled at once: where PYTHONDONTWRITEBYTECODE is set, every job
 # would compile torch anew, which takes longer than most jobs.
 $(VENV)/ready: $(VENV)/uv envs/requirements.txt
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode -r envs/requirements.txt
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --system-certs --compile-bytecode -r envs/requirements.txt
 	@touch $@
 
 $(VENV)/ready-dev: $(VENV)/ready envs/requirements-dev.txt
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode -r envs/requirements-dev.txt
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --system-certs --compile-bytecode -r envs/requirements-dev.txt
 	@touch $@
 
 demo: $(VENV)/ready
