@@ -50,10 +50,10 @@ demo: $(VENV)/ready
 	snakemake --cores $(CORES) --configfile demo/config.yaml
 	@python workflow/demo.py check demo
 
-# The long ones first, each kind on a worker of its own; the unit tests fill the gaps.
+# The long files first, each on one worker (there is one SLURM on a machine); the unit tests fill the gaps.
 test: export OMP_NUM_THREADS = 1
 test: $(VENV)/ready-dev
-	python -m pytest $(PYTEST_OPTIONS) -n 2 --dist loadgroup tests/slurm tests/workflow tests/unit
+	python -m pytest $(PYTEST_OPTIONS) -n 2 --dist loadfile --no-loadscope-reorder tests/slurm tests/workflow tests/unit
 
 format: $(VENV)/ready-dev
 	ruff format .

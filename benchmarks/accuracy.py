@@ -44,8 +44,10 @@ def score(folder: Path, task: movies.Task, data: Path) -> dict:
     last = len(tifffile.TiffFile(results / "labels.tif").pages)
     judged = {
         **scores.outlines(found, drawn, task.judged),
-        **scores.precision_at(found, task.masks(data), task.judged),
-        **scores.detections(found, {frame: path for frame, path in markers.items() if task.judged(frame)}),
+        **scores.precision_at(found, task.masks(data), task.judged, task.margin_px),
+        **scores.detections(
+            found, {frame: path for frame, path in markers.items() if task.judged(frame)}, task.margin_px
+        ),
         **scores.divisions(found, markers, truth_folder / "TRA/man_track.txt"),
     }
     if len(markers) == last:

@@ -15,6 +15,8 @@ import numpy as np
 import tifffile
 import yaml
 
+from cytolapse.annotations import IGNORE
+
 REPOSITORY = Path(__file__).parents[1]
 
 
@@ -55,6 +57,9 @@ class Task:
         Whether a frame is far enough from those to be judged on.
     row : dict
         Columns of experiments.tsv.
+    margin_px : int
+        Width of a strip along the border in which cells are not in the truth:
+        the Cell Tracking Challenge draws those alone that reach out of it.
     shrink : int
         The network learns from images at this part of their size, and is shown
         the movie so (segment.resample).
@@ -66,6 +71,7 @@ class Task:
     masks: Callable[[Path], dict[int, np.ndarray | Path]]
     judged: Callable[[int], bool]
     row: dict
+    margin_px: int = 0
     shrink: int = 1
 
 
@@ -90,6 +96,7 @@ TASKS = (
         _silver("Fluo-N2DH-GOWT1"),
         lambda frame: frame not in GOWT1,
         {"segment_channel": "gfp", "channels": "gfp", "object": "nucleus", "pixel_size_um": 0.2405, "interval": 5},
+        margin_px=50,
         # A nucleus is about 90 px wide: half of that is enough to draw it, at a quarter of the work.
         shrink=2,
     ),
@@ -100,6 +107,7 @@ TASKS = (
         _silver("Fluo-N2DL-HeLa"),
         lambda frame: frame not in HELA,
         {"segment_channel": "h2b", "channels": "h2b", "object": "nucleus", "pixel_size_um": 0.645, "interval": 30},
+        margin_px=25,
     ),
     Task(
         "ecoli",
@@ -182,9 +190,19 @@ def annotate(folder: Path, task: Task, data: Path, chosen: tuple[int, ...]) -> N
         (folder / part).mkdir(parents=True)
     for frame in chosen:
         labels = masks[frame] if isinstance(masks[frame], np.ndarray) else tifffile.imread(masks[frame])
-        image, labels = _shrunk(image_of(task, data, frame), labels.astype(np.uint16), task.shrink)
+        labels = _margin_unjudged(labels.astype(np.int16), task.margin_px)
+        image, labels = _shrunk(image_of(task, data, frame), labels, task.shrink)
         tifffile.imwrite(folder / f"images/t{frame:03d}.tif", image, compression="zlib")
         tifffile.imwrite(folder / f"masks/t{frame:03d}.tif", labels, compression="zlib")
+
+
+def _margin_unjudged(labels: np.ndarray, margin_px: int) -> np.ndarray:
+    """The strip along the border as `IGNORE` where no cell is drawn: there may be one."""
+    if not margin_px:
+        return labels
+    inside = np.zeros(labels.shape, bool)
+    inside[margin_px:-margin_px, margin_px:-margin_px] = True
+    return np.where((labels == 0) & ~inside, IGNORE, labels).astype(labels.dtype)
 
 
 def _shrunk(image: np.ndarray, labels: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:

@@ -22,6 +22,15 @@ def read(path: Path) -> np.ndarray:
     return tifffile.imread(path).squeeze().astype(np.int32)
 
 
+def read_in_field(path: Path, margin_px: int) -> np.ndarray:
+    """Labels without the cells that lie wholly in the strip along the border."""
+    labels = read(path)
+    if margin_px:
+        inside = np.unique(labels[margin_px:-margin_px, margin_px:-margin_px])
+        labels[~np.isin(labels, inside)] = 0
+    return labels
+
+
 def export(results: Path, folder: Path) -> Path:
     """The results of a movie in the format of the Cell Tracking Challenge."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -40,27 +49,29 @@ def outlines(found: Path, truth: dict, judged) -> dict:
     return {"SEG": float(cells.mean()) if len(cells) else None, "SEG_cells": len(cells)}
 
 
-def precision_at(found: Path, truth: dict, judged, ious=(0.5, 0.75)) -> dict:
-    """AP = TP / (TP + FP + FN) over frames on which every cell is drawn."""
+def precision_at(found: Path, truth: dict, judged, margin_px: int, ious=(0.5, 0.75)) -> dict:
+    """AP = TP / (TP + FP + FN) over frames on which every cell is drawn that reaches out of the margin."""
     scores = {}
     for iou in ious:
         counts = np.zeros(3, int)
         for frame, mask in truth.items():
             if judged(frame):
-                counts += np.array(match_cells(_image(mask), read(found / f"mask{frame:03d}.tif"), iou)[:3])
+                cells = read_in_field(found / f"mask{frame:03d}.tif", margin_px)
+                counts += np.array(match_cells(_image(mask), cells, iou)[:3])
         scores[f"AP{round(100 * iou)}"] = float(counts[0] / counts.sum())
     return scores
 
 
-def detections(found: Path, markers: dict) -> dict:
+def detections(found: Path, markers: dict, margin_px: int) -> dict:
     """Recall and precision of cells against the markers of the frames there are.
 
     A found cell counts where it covers more than half of a marker; markers
-    that share one found cell count as one hit, the others as merged.
+    that share one found cell count as one hit, the others as merged. Cells
+    that lie wholly in the margin have no markers and count for nothing.
     """
     hits = extra = missed = merged = 0
     for frame, mask in markers.items():
-        truth, cells = _image(mask), read(found / f"mask{frame:03d}.tif")
+        truth, cells = _image(mask), read_in_field(found / f"mask{frame:03d}.tif", margin_px)
         owners = _owners(truth, cells)
         taken = set(owners.values())
         hits += len(taken)

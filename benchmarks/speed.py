@@ -99,7 +99,7 @@ def write_model(folder: Path, architecture: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     network = build_network(architecture, channels=1, classes=len(CLASSES)).eval()
-    model = Model(network, architecture, 1, CLASSES, dict(NORMALISATION), 0.2, 0.5, {"seed": 0, "metrics": {}})
+    model = Model(network, architecture, 1, CLASSES, dict(NORMALISATION), 0.2, 900.0, 0.5, {"seed": 0, "metrics": {}})
     save_model(model, folder / "weights.safetensors", folder / "model.json", half=False)
     return folder / "weights.safetensors"
 

@@ -153,10 +153,22 @@ class Cluster:
         """Where every SLURM program looks: Snakemake's jobs keep no SLURM_CONF."""
         SYSTEM.mkdir(parents=True, exist_ok=True)
         for link in self._links():
-            if link.exists():
+            if link.exists() and not self._left_behind(link):
                 raise NoSlurm(f"{link} is there: this machine has a SLURM of its own")
             link.unlink(missing_ok=True)
             link.symlink_to(self.folder / link.name)
+
+    @staticmethod
+    def _left_behind(link: Path) -> bool:
+        """Whether this is the link of an earlier test that was killed before it could clean up."""
+        config = link.resolve().with_name("slurm.conf")
+        if not (link.is_symlink() and config.exists() and "ClusterName=cytolapse\n" in config.read_text()):
+            return False
+        try:
+            os.kill(int(config.with_name("slurmctld.pid").read_text()), 0)
+        except (OSError, ValueError):
+            return True
+        return False
 
     def _devices(self) -> list[Path]:
         return [self.folder / f"gpu{n}" for n in range(2)]

@@ -10,9 +10,6 @@ import pandas as pd
 import pytest
 from cluster import Cluster, NoSlurm, install
 
-# There is one SLURM on a machine: they go to one worker.
-pytestmark = pytest.mark.xdist_group("slurm")
-
 REPOSITORY = Path(__file__).parents[2]
 
 

@@ -28,7 +28,7 @@ class Bright(nn.Module):
 
 
 def a_model(network, architecture="googlenet_unet_small", *, pixel_size_um=None, channels=1):
-    return Model(network, architecture, channels, CLASSES, LINEAR, pixel_size_um, 0.5, {"seed": 5})
+    return Model(network, architecture, channels, CLASSES, LINEAR, pixel_size_um, 900.0, 0.5, {"seed": 5})
 
 
 def untrained(architecture="googlenet_unet_small", **of_model):

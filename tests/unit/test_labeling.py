@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from cytolapse.labeling import label_cells
+from cytolapse.labeling import label_cells, least_area_px
 
 DATA = Path(os.environ.get("CYTOLAPSE_DATA", "../shared/data"))
 WATERSHED = {
@@ -13,6 +13,7 @@ WATERSHED = {
     "threshold": 0.5,
     "seed_threshold": 0.2,
     "split_depth": 0.2,
+    "split_neck": 0.7,
     "min_area_px": 20,
     "fill_holes": True,
 }
@@ -153,6 +154,43 @@ def test_a_hole_is_filled_only_where_one_cell_encloses_it():
     assert filled[20, 57] == 0
     assert kept[20, 20] == 0
     assert filled.max() == kept.max() == 3
+
+
+def test_a_narrow_neck_is_cut_where_the_network_saw_no_edge_and_a_wide_waist_is_not():
+    apart = disks((70, 200), (30, 30, 20), (30, 66, 20), (30, 130, 20), (30, 156, 20)) > 0
+    probability = np.stack([apart, np.zeros_like(apart)]).astype(np.float32)
+
+    labels = label_cells(probability, **WATERSHED)
+
+    # Centres 36 px apart leave a neck of 17 px between widths of 40; 26 px apart, one of 30 px.
+    assert labels.max() == 3
+    assert labels[30, 30] != labels[30, 66]
+    assert labels[30, 130] == labels[30, 156]
+    border = np.flatnonzero(np.diff(labels[30, 30:67]))
+    assert 30 + border == pytest.approx([48], abs=2)
+    assert label_cells(probability, **{**WATERSHED, "split_neck": 0}).max() == 2
+    assert label_cells(probability, **{**WATERSHED, "split_neck": 0.95}).max() == 4
+
+
+def test_a_neck_of_a_cell_cut_by_the_border_and_beside_others_is_found():
+    labels = disks((64, 64), (10, 0, 12), (32, 0, 12), (50, 40, 9))
+    probability = np.stack([labels > 0, np.zeros_like(labels)]).astype(np.float32)
+
+    assert overlaps(labels, label_cells(probability, **WATERSHED)).min() > 0.85
+
+
+def test_a_thin_spur_stays_with_its_cell():
+    cell = disks((60, 90), (30, 25, 16)) > 0
+    cell[29:32, 40:60] = True
+    cell[27:34, 58:64] = True
+    probability = np.stack([cell, np.zeros_like(cell)]).astype(np.float32)
+
+    assert label_cells(probability, **{**WATERSHED, "min_area_px": 120}).max() == 1
+
+
+def test_fewest_pixels_are_a_tenth_of_a_usual_cell_and_one_at_least():
+    assert least_area_px(900.0) == 90
+    assert least_area_px(3.0) == 1
 
 
 def test_without_the_class_edge_the_shape_alone_parts_two_disks():

@@ -12,6 +12,7 @@ SETTINGS = {
     "threshold": None,
     "seed_threshold": 0.2,
     "split_depth": 0.2,
+    "split_neck": 0.7,
     "min_area_px": 20,
     "fill_holes": True,
     "pixel_size_um": None,
@@ -40,7 +41,7 @@ def stage(tmp_path):
     )
     info = {"status": "ok", "path": "a.tif", "pixel_size_um": 0.2, "frame_interval_min": 5.0}
     (tmp_path / "movie.json").write_text(json.dumps(info))
-    (tmp_path / "model.json").write_text(json.dumps({"threshold": 0.5}))
+    (tmp_path / "model.json").write_text(json.dumps({"threshold": 0.5, "pixel_size_um": 0.1, "cell_area_px": 2000.0}))
     return tmp_path
 
 
@@ -70,6 +71,19 @@ def test_a_threshold_of_the_config_wins_over_the_models(stage):
     run(stage)
     with StackReader(stage / "labels.tif") as stack:
         assert strict < np.count_nonzero(stack.read(0))
+
+
+@pytest.mark.parametrize(("movie_um", "cells"), [(0.1, 0), (0.2, 2)])
+def test_a_cell_is_at_least_a_tenth_of_those_that_the_model_knows_at_the_pixel_size_of_the_movie(
+    stage, movie_um, cells
+):
+    # Two cells of 600 pixels: at 0.2 um they are larger than those of 500 pixels that the model
+    # would know at this size, at 0.1 um smaller than a tenth of 20,000 pixels.
+    (stage / "model.json").write_text(json.dumps({"threshold": 0.5, "pixel_size_um": 0.1, "cell_area_px": 20000.0}))
+
+    run(stage, min_area_px=None, pixel_size_um=movie_um)
+
+    assert len(read_table("confidence", stage / "confidence.parquet")) == cells
 
 
 def test_pixel_size_and_interval_are_in_the_labels_and_the_sheet_wins(stage):
@@ -121,7 +135,7 @@ def test_more_cells_than_16_bits_can_number_are_refused_with_the_frame(tmp_path)
     (tmp_path / "movie.json").write_text(
         json.dumps({"status": "ok", "path": "a.tif", "pixel_size_um": 1, "frame_interval_min": 1})
     )
-    (tmp_path / "model.json").write_text(json.dumps({"threshold": 0.5}))
+    (tmp_path / "model.json").write_text(json.dumps({"threshold": 0.5, "pixel_size_um": 0.1, "cell_area_px": 2000.0}))
 
     with pytest.raises(
         ValueError, match="movie a.tif, frame 0: 90000 cells found, labels.tif numbers at most 65535; .*min_area_px"

@@ -11,9 +11,6 @@ import tifffile
 
 from cytolapse.tables import EXPERIMENT_TABLES, schema
 
-# One finished project serves all: they go to one worker.
-pytestmark = pytest.mark.xdist_group("workflow")
-
 
 def test_a_run_leaves_every_product_of_the_flow(finished):
     movie = finished.folder / "results/rods/a"

@@ -7,14 +7,10 @@ from collections import Counter
 
 import numpy as np
 import pandas as pd
-import pytest
 import tifffile
 from project import SMALL, Project, darkened
 
 from cytolapse.simulation import simulate_movie, write_annotations, write_movie
-
-# One finished project serves all: they go to one worker.
-pytestmark = pytest.mark.xdist_group("workflow")
 
 AFTER_ANALYSE = {"collect": 1, "report": 1}
 AFTER_LINK = {"analyse": 1, "overlay": 1, **AFTER_ANALYSE}

@@ -10,11 +10,11 @@ import pandas as pd
 from cytolapse.annotations import Annotation
 from cytolapse.evaluation import choose_threshold, probability_histogram, roc_area, roc_curve
 from cytolapse.files import atomic_path
-from cytolapse.labeling import label_cells
+from cytolapse.labeling import label_cells, least_area_px
 
 _THRESHOLDS = tuple(round(0.2 + 0.05 * step, 2) for step in range(13))
 _IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(9))
-_LABELLING = {"method": "watershed", "seed_threshold": 0.2, "split_depth": 0.2, "fill_holes": True}
+_LABELLING = {"method": "watershed", "seed_threshold": 0.2, "split_depth": 0.2, "split_neck": 0.7, "fill_holes": True}
 
 
 def judge(annotations: Sequence[Annotation], probabilities: Sequence[np.ndarray]) -> dict[str, Any]:
@@ -38,14 +38,13 @@ def judge(annotations: Sequence[Annotation], probabilities: Sequence[np.ndarray]
     """
     truths = [each.labels for each in annotations]
     histogram = cell_histogram(annotations, probabilities)
-    area_px = np.concatenate([np.bincount(truth[truth > 0]) for truth in truths])
-    usual_px = float(np.median(area_px[area_px > 0]))
+    min_area_px = least_area_px(usual_area_px(truths))
 
     def label(probability: np.ndarray, threshold: float) -> np.ndarray:
         return label_cells(
             probability.astype(np.float32) / 255,
             threshold=threshold,
-            min_area_px=max(1, round(usual_px / 10)),
+            min_area_px=min_area_px,
             **_LABELLING,
         )
 
@@ -61,6 +60,12 @@ def judge(annotations: Sequence[Annotation], probabilities: Sequence[np.ndarray]
         **{name: _rounded(best[name]) for name in ("ap_50", "ap_75", "mean_ap", "seg")},
         "score_by_threshold": {f"{score['threshold']:.2f}": _rounded(score["score"]) for score in scores},
     }
+
+
+def usual_area_px(truths: Iterable[np.ndarray]) -> float:
+    """The median area of the cells in label images."""
+    area_px = np.concatenate([np.bincount(truth[truth > 0]) for truth in truths])
+    return float(np.median(area_px[area_px > 0]))
 
 
 def cell_histogram(annotations: Sequence[Annotation], probabilities: Iterable[np.ndarray]) -> np.ndarray:

@@ -7,14 +7,23 @@ METHODS = ("threshold", "watershed")
 
 # Cell minus edge is cut at levels this far apart to look for dips between cells.
 _LEVEL_STEP = 0.1
+# Fewest pixels of a cell, as a part of a usual cell's: half a daughter cut by the border is more.
+_LEAST_PART = 0.1
 # Fewest pixels of a seed, as a part of the fewest pixels of a cell.
 _SEED_PART = 0.25
+# Half the width below which a neck is as narrow as can be.
+_SHALLOWEST_PX = 0.5
 # With more regions than this, one pass over the frame is faster than a crop each.
 _MANY_REGIONS = 100
 # Pixels around a crop, so that smoothing sees the same as in the whole frame.
 _CROP_MARGIN_PX = 5
 _FOUR = ndimage.generate_binary_structure(2, 1)
 _EIGHT = ndimage.generate_binary_structure(2, 2)
+
+
+def least_area_px(usual_area_px: float) -> int:
+    """Fewest pixels of a cell where nobody says: a tenth of a usual one."""
+    return max(1, round(_LEAST_PART * usual_area_px))
 
 
 def label_cells(
@@ -24,6 +33,7 @@ def label_cells(
     threshold: float,
     seed_threshold: float,
     split_depth: float,
+    split_neck: float,
     min_area_px: int,
     fill_holes: bool,
 ) -> np.ndarray:
@@ -31,16 +41,18 @@ def label_cells(
 
     A pixel is cell where the probability of cell is above `threshold`.
     `threshold` calls each connected region of such pixels (sharing a side)
-    a cell. `watershed` also parts cells that touch. It looks at the interior,
-    cell minus edge: a seed is a part of it above `seed_threshold`, and it is
-    several seeds where, between parts that are each large enough to be a
-    cell's, the interior falls by `split_depth` or more. The seeds then grow
-    over their region until they meet, on the ridge of the edge [1]_. A region
-    without a seed stays one cell. A part smaller than `min_area_px` goes to
-    the neighbours that it touches; a region that small is dropped.
+    a cell. `watershed` also parts cells that touch, first by what the network
+    saw, then by shape. The network's word is the interior, cell minus edge: a
+    seed is a part of it above `seed_threshold`, and it is several seeds where,
+    between parts that are each large enough to be a cell's, the interior falls
+    by `split_depth` or more. The seeds then grow over their region until they
+    meet, on the ridge of the edge [1]_. A region without a seed stays one
+    cell. The shape's word is the neck: where what is now one cell has a waist
+    narrower than `split_neck` times the narrower of the two parts that it
+    joins, it is cut there. A part smaller than `min_area_px` goes to the
+    neighbours that it touches; a region that small is dropped.
 
-    Without the class edge the interior is the shape's alone: the distance to
-    the outside over the greatest such distance in the region.
+    Without the class edge the interior is the probability of cell.
 
     Cells on the border of the frame are kept. Cells that lie on top of each
     other cannot be told by labels, where a pixel has one owner.
@@ -58,6 +70,10 @@ def label_cells(
     split_depth : float
         Least fall of the interior between two cells of one region. Read by
         `watershed` alone.
+    split_neck : float
+        Width of a neck, over that of the narrower part, below which it is
+        cut; 0 cuts none. Widths are twice the greatest distance to the
+        outside. Read by `watershed` alone.
     min_area_px : int
         Fewest pixels of a cell.
     fill_holes : bool
@@ -88,6 +104,7 @@ def label_cells(
     labels = _components(probability[0] > threshold, min_area_px)
     if method == "watershed":
         labels = _part(labels, probability, seed_threshold, split_depth, min_area_px)
+        labels = _cut_necks(labels, split_neck, min_area_px)
     if fill_holes:
         labels = _filled(labels)
     return _in_order(labels)
@@ -117,7 +134,7 @@ def _part(
         window = _widened(window)
         here = regions[window]
         mask = here == number if len(windows) > 1 or len(boxes) == 1 else here > 0
-        interior = _interior(probability[(slice(None), *window)], here, mask)
+        interior = _interior(probability[(slice(None), *window)])
         seeds = _seeds(interior, mask, seed_threshold, split_depth, _SEED_PART * min_area_px)
         for region in _crowded(seeds, here):
             box = boxes[region - 1]
@@ -137,15 +154,38 @@ def _widened(window: tuple[slice, slice]) -> tuple[slice, slice]:
     return tuple(slice(max(0, each.start - _CROP_MARGIN_PX), each.stop + _CROP_MARGIN_PX) for each in window)
 
 
-def _interior(probability: np.ndarray, regions: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def _interior(probability: np.ndarray) -> np.ndarray:
     """How far inside a cell a pixel is: at most 1, low on edges and outside."""
-    if len(probability) == 2:
-        # one pixel of smoothing: the ridge between two cells is often one pixel wide and broken
-        return ndimage.gaussian_filter(probability[0] - probability[1], 1.0)
-    depth_px = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask), 1.0)
-    deepest_px = np.full(int(regions.max()) + 1, np.inf)
-    deepest_px[1:] = ndimage.maximum(depth_px, regions, np.arange(1, len(deepest_px)))
-    return depth_px / deepest_px[regions]
+    cell_minus_edge = probability[0] - probability[1] if len(probability) == 2 else probability[0]
+    # one pixel of smoothing: the ridge between two cells is often one pixel wide and broken
+    return ndimage.gaussian_filter(cell_minus_edge, 1.0)
+
+
+def _cut_necks(labels: np.ndarray, split_neck: float, min_area_px: int) -> np.ndarray:
+    """Cut each label where it has a neck between two wider parts."""
+    if split_neck == 0:
+        return labels
+    parted = labels.copy()
+    highest = int(labels.max())
+    for number, window in enumerate(ndimage.find_objects(labels), 1):
+        if window is None:
+            continue
+        mask = np.pad(labels[window] == number, 1)
+        depth_px = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask), 1.0)
+        if not _has_several_peaks(depth_px, mask):
+            continue
+        # On a scale of logarithms a neck of a given part of the width is a dip of a given depth.
+        dip = np.log(np.maximum(depth_px, _SHALLOWEST_PX))
+        seeds = _seeds(dip, mask, np.log(_SHALLOWEST_PX), -np.log(split_neck), _SEED_PART * min_area_px)
+        if seeds.max() > 1:
+            parts = _grown(seeds, mask, -dip, min_area_px)[1:-1, 1:-1]
+            parted[window] = np.where(parts > 1, parts - 1 + highest, parted[window])
+            highest += int(parts.max()) - 1
+    return parted
+
+
+def _has_several_peaks(depth_px: np.ndarray, mask: np.ndarray) -> bool:
+    return ndimage.label(mask & (depth_px == ndimage.maximum_filter(depth_px, size=3)), _EIGHT)[1] > 1
 
 
 def _seeds(

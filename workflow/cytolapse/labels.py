@@ -11,7 +11,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from cytolapse import movies
-from cytolapse.labeling import label_cells
+from cytolapse.labeling import label_cells, least_area_px
 from cytolapse.movies import StackReader, write_stack
 from cytolapse.tables import empty_table, write_table
 
@@ -31,7 +31,8 @@ def label_movie(
     threshold: float | None,
     seed_threshold: float,
     split_depth: float,
-    min_area_px: int,
+    split_neck: float,
+    min_area_px: int | None,
     fill_holes: bool,
     pixel_size_um: float | None,
     frame_interval_min: float | None,
@@ -55,10 +56,13 @@ def label_movie(
         Stack (t, y, x), uint16, to write.
     confidence_path : path
         Table `confidence` to write: mean probability of cell inside each mask.
-    method, seed_threshold, split_depth, min_area_px, fill_holes
+    method, seed_threshold, split_depth, split_neck, fill_holes
         As in `label_cells`.
     threshold : float or None
         Probability of cell above which a pixel is cell; None takes the model's.
+    min_area_px : int or None
+        Fewest pixels of a cell; None takes a tenth of the area of the cells
+        that the model learned from, at the movie's pixel size.
     pixel_size_um, frame_interval_min : float or None
         As stated in experiments.tsv; None takes the file's.
     provenance : dict or None
@@ -74,15 +78,19 @@ def label_movie(
     if info["status"] == "refused":
         _write_nothing(labels_path, confidence_path, {"label": provenance} if provenance else {})
         return
+    card = json.loads(Path(model_json).read_text())
+    movie_um = movies.pixel_size_um(info, pixel_size_um)
+    zoom = 1.0 if card["pixel_size_um"] is None else card["pixel_size_um"] / movie_um
     settings = {
         "method": method,
-        "threshold": json.loads(Path(model_json).read_text())["threshold"] if threshold is None else threshold,
+        "threshold": card["threshold"] if threshold is None else threshold,
         "seed_threshold": seed_threshold,
         "split_depth": split_depth,
-        "min_area_px": min_area_px,
+        "split_neck": split_neck,
+        "min_area_px": least_area_px(card["cell_area_px"] * zoom**2) if min_area_px is None else min_area_px,
         "fill_holes": fill_holes,
     }
-    # With the threshold that was used, also where it is the model's.
+    # With what was used, also where it is the model's.
     own = {"label": {**provenance, "settings": settings}} if provenance else {}
     rows = []
     with StackReader(probability_path) as stack:
@@ -93,7 +101,7 @@ def label_movie(
             _labelled(stack, rows, settings, info["path"]),
             shape=(frames, height_px, width_px),
             dtype=np.uint16,
-            pixel_size_um=movies.pixel_size_um(info, pixel_size_um),
+            pixel_size_um=movie_um,
             frame_interval_min=info["frame_interval_min"] if frame_interval_min is None else frame_interval_min,
             axes="TYX",
             description=records,

@@ -36,6 +36,7 @@ KEYS = (
     "classes",
     "normalisation",
     "pixel_size_um",
+    "cell_area_px",
     "threshold",
     "trained",
     "digest",
@@ -62,6 +63,8 @@ class Model:
         and 'high' that become 0 and 1, and 'clip', the limits after scaling.
     pixel_size_um : float or None
         Pixel size that the model was trained at; None where not known.
+    cell_area_px : float
+        Median area of the cells that it learned from.
     threshold : float
         Probability of cell above which a pixel is cell, as chosen in training.
     trained : dict
@@ -75,6 +78,7 @@ class Model:
     classes: tuple[str, ...]
     normalisation: dict[str, Any]
     pixel_size_um: float | None
+    cell_area_px: float
     threshold: float
     trained: dict[str, Any] = field(default_factory=dict)
 
@@ -116,7 +120,7 @@ def save_model(model: Model, weights_path: str | os.PathLike, json_path: str | o
         The model file (safetensors).
     json_path : path
         model.json: digest, architecture, channels, classes, normalisation,
-        threshold, pixel size and metrics. It holds no times and no versions:
+        threshold, pixel size, area of a cell and metrics. It holds no times and no versions:
         the same weights give the same file.
     half : bool
         Store the convolutions as float16, half the size, for a file that
@@ -138,6 +142,7 @@ def save_model(model: Model, weights_path: str | os.PathLike, json_path: str | o
         "classes": list(model.classes),
         "normalisation": model.normalisation,
         "pixel_size_um": model.pixel_size_um,
+        "cell_area_px": model.cell_area_px,
         "threshold": model.threshold,
     }
     metadata = {"format": FORMAT, **described, "trained": model.trained, "digest": digest}
@@ -199,6 +204,7 @@ def load_model(weights_path: str | os.PathLike) -> Model:
         classes=classes,
         normalisation=metadata["normalisation"],
         pixel_size_um=metadata["pixel_size_um"],
+        cell_area_px=metadata["cell_area_px"],
         threshold=metadata["threshold"],
         trained=metadata["trained"],
     )

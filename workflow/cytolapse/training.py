@@ -15,7 +15,7 @@ from torch import nn
 from cytolapse.annotations import Annotation, annotations_digest, read_pairs
 from cytolapse.evaluation import roc_area
 from cytolapse.files import atomic_path
-from cytolapse.judgement import cell_histogram, curve_rows, draw_roc, judge, pixel_scores
+from cytolapse.judgement import cell_histogram, curve_rows, draw_roc, judge, pixel_scores, usual_area_px
 from cytolapse.learning import choose_precision, fit_network, predict_still, prepare_still, reproducible
 from cytolapse.models import CLASSES, NORMALISATION, Model, load_model, save_model, weights_digest
 
@@ -204,6 +204,7 @@ def train(
         classes=CLASSES,
         normalisation=dict(NORMALISATION),
         pixel_size_um=pixel_size_um,
+        cell_area_px=usual_area_px(each.labels for each in annotations),
         threshold=metrics[metrics["threshold_from"]]["threshold"],
         trained={
             "seed": settings["seed"],
@@ -304,7 +305,8 @@ def train_model(
     archive_folder : path
         The model file and model.json are also kept in its subfolder that is
         named by the digest of the weights. What lies there already stays:
-        the same weights with another threshold or pixel size go to DIGEST-2.
+        the same weights with another threshold, pixel size or area of
+        a cell go to DIGEST-2.
     **settings
         As for `train`.
 
@@ -342,7 +344,7 @@ def _archive(model: Model, folder: Path) -> None:
             kept.mkdir(parents=True, exist_ok=True)
             save_model(model, kept / "weights.safetensors", kept / "model.json", half=False)
             return
-        if (there["threshold"], there["pixel_size_um"]) == (model.threshold, model.pixel_size_um):
+        if all(there[key] == getattr(model, key) for key in ("threshold", "pixel_size_um", "cell_area_px")):
             return
 
 
