@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from drawn import AUGMENTATION
 
 from cytolapse.augmentation import augment
 
@@ -15,18 +16,7 @@ STILL = {
     "noise": 0.0,
     "blur_px": 0.0,
 }
-LIVELY = {
-    "roll": True,
-    "flip": True,
-    "rotation": "any",
-    "zoom_fraction": 0.1,
-    "bend_px": 2.0,
-    "gain_fraction": 0.2,
-    "offset": 0.1,
-    "gamma_fraction": 0.2,
-    "noise": 0.05,
-    "blur_px": 1.0,
-}
+LIVELY = AUGMENTATION | {"blur_px": 1.0}
 
 
 def numbered(height: int, width: int) -> np.ndarray:
