@@ -12,6 +12,7 @@ AUGMENTATION = {
     "rotation": "any",
     "zoom_fraction": 0.1,
     "bend_px": 2.0,
+    "crowded_fraction": 0.5,
     "gain_fraction": 0.2,
     "offset": 0.1,
     "gamma_fraction": 0.2,

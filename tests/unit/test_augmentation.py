@@ -3,6 +3,7 @@ import pytest
 from drawn import AUGMENTATION
 
 from cytolapse.augmentation import augment
+from cytolapse.crowding import Donor
 
 STILL = {
     "roll": False,
@@ -10,6 +11,7 @@ STILL = {
     "rotation": "none",
     "zoom_fraction": 0.0,
     "bend_px": 0.0,
+    "crowded_fraction": 0.0,
     "gain_fraction": 0.0,
     "offset": 0.0,
     "gamma_fraction": 0.0,
@@ -17,6 +19,7 @@ STILL = {
     "blur_px": 0.0,
 }
 LIVELY = AUGMENTATION | {"blur_px": 1.0}
+AS_IT_IS = {"donors": [], "develop": lambda image: image}
 
 
 def numbered(height: int, width: int) -> np.ndarray:
@@ -24,10 +27,10 @@ def numbered(height: int, width: int) -> np.ndarray:
     return np.arange(height * width, dtype=np.float32).reshape(1, height, width)
 
 
-def views(image, count=40, targets=None, crop_px=16, seed=0, **changes):
+def views(image, count=40, labels=None, crop_px=16, seed=0, **changes):
     rng = np.random.default_rng(seed)
-    targets = image if targets is None else targets
-    return [augment(image, targets, crop_px=crop_px, rng=rng, **STILL | changes) for _ in range(count)]
+    labels = image[0] if labels is None else labels
+    return [augment(image, labels, crop_px=crop_px, rng=rng, **AS_IT_IS | STILL | changes) for _ in range(count)]
 
 
 def disk(side: int, radius: float) -> np.ndarray:
@@ -36,10 +39,10 @@ def disk(side: int, radius: float) -> np.ndarray:
 
 
 def test_the_same_seed_gives_the_same_view():
-    image, targets = numbered(64, 64) / 4096, numbered(64, 64)
+    image, labels = numbered(64, 64) / 4096, numbered(64, 64)[0]
 
-    one = augment(image, targets, crop_px=32, rng=np.random.default_rng(5), **LIVELY)
-    two = augment(image, targets, crop_px=32, rng=np.random.default_rng(5), **LIVELY)
+    one = augment(image, labels, crop_px=32, rng=np.random.default_rng(5), **AS_IT_IS, **LIVELY)
+    two = augment(image, labels, crop_px=32, rng=np.random.default_rng(5), **AS_IT_IS, **LIVELY)
 
     assert all((a == b).all() for a, b in zip(one, two, strict=True))
 
@@ -87,19 +90,38 @@ def test_an_image_smaller_than_the_view_is_mirrored_beyond_its_edges():
         assert set(np.unique(steps)) <= {0, 12}
 
 
-def test_image_and_targets_move_together():
+def test_image_and_labels_move_together():
     image = disk(96, 30)
 
-    for view, targets in views(image, crop_px=64, roll=True, flip=True, rotation="any", zoom_fraction=0.2, bend_px=2.0):
-        assert np.abs(view - targets).mean() < 0.02
+    for view, labels in views(image, crop_px=64, roll=True, flip=True, rotation="any", zoom_fraction=0.2, bend_px=2.0):
+        assert np.abs(view[0] - labels).mean() < 0.02
 
 
-def test_targets_are_never_mixed():
-    targets = np.stack([np.indices((64, 64)).sum(0) % 7 * 10, np.full((64, 64), 3)]).astype(np.float32)
+def test_labels_are_never_mixed():
+    labels = np.indices((64, 64)).sum(0) % 7 * 10
 
-    for _, moved in views(numbered(64, 64), targets=targets, rotation="any", zoom_fraction=0.2, bend_px=2.0):
-        assert set(np.unique(moved[0])) <= set(range(0, 70, 10))
-        assert (moved[1] == 3).all()
+    for _, moved in views(numbered(64, 64), labels=labels, rotation="any", zoom_fraction=0.2, bend_px=2.0):
+        assert set(np.unique(moved)) <= set(range(0, 70, 10))
+
+
+def test_half_of_the_views_are_taken_where_a_cell_is():
+    labels = np.zeros((128, 128), int)
+    labels[40:60, 90:110] = 1
+
+    with_cell = sum(bool(moved.any()) for _, moved in views(numbered(128, 128), count=400, labels=labels))
+
+    # By chance alone a view of 16 px meets a square of 20 px in one of ten.
+    assert 0.45 < with_cell / 400 < 0.65
+
+
+def test_a_crowded_view_has_donors_and_is_developed_after_they_are_set():
+    image = 0.5 * disk(96, 12)
+    donors = [Donor(np.ones((1, 9, 9), np.float32), np.ones((9, 9), bool))]
+    changes = {"labels": disk(96, 12)[0].astype(int), "crop_px": 96, "donors": donors, "crowded_fraction": 1.0}
+
+    for view, labels in views(image, develop=lambda light: 10 * light, **changes):
+        assert labels.max() == 2
+        assert (view[0][labels == 2] == 10).all()
 
 
 def test_a_disk_turned_by_any_angle_keeps_its_area():
@@ -147,12 +169,12 @@ def test_gamma_keeps_0_and_1_and_what_is_below_0():
     assert max(value for value in seen if value < 1) > 0.3
 
 
-def test_noise_and_blur_change_the_image_but_not_the_targets():
+def test_noise_and_blur_change_the_image_but_not_the_labels():
     image = disk(64, 20)
 
-    for view, targets in views(image, crop_px=64, count=10, noise=0.1, blur_px=1.0):
+    for view, labels in views(image, crop_px=64, count=10, noise=0.1, blur_px=1.0):
         assert (view != image).any()
-        assert (targets == image).all()
+        assert (labels == image[0]).all()
 
 
 def test_channels_are_lit_apart_but_moved_together():
@@ -168,6 +190,6 @@ def test_a_rotation_that_is_not_known_is_refused():
         views(numbered(32, 32), rotation="all")
 
 
-def test_targets_of_another_size_are_refused():
-    with pytest.raises(ValueError, match=r"image of shape \(1, 32, 32\) and targets of shape \(1, 32, 31\) differ"):
-        views(numbered(32, 32), targets=numbered(32, 31))
+def test_labels_of_another_size_are_refused():
+    with pytest.raises(ValueError, match=r"image of shape \(1, 32, 32\) and labels of shape \(32, 31\) differ"):
+        views(numbered(32, 32), labels=numbered(32, 31)[0])

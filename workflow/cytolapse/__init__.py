@@ -2,7 +2,7 @@
 
 The modules, in the order in which they may import each other: files, logs, tables,
 provenance, planes, folders, layouts, inspection, discovery, movies,
-annotations, augmentation, networks, models, devices, prediction,
+annotations, crowding, augmentation, networks, models, devices, prediction,
 segmentation, labeling, labels, targets, learning, evaluation, judgement,
 training, illumination, shapes, focus, drift, features, linking, lineage,
 growth, expression, analysis, population, collection, exports, overlays,

@@ -1,13 +1,20 @@
-"""Random views of annotated images: places, rolls, flips, rotations, bending and light.
+"""Random views of annotated images: places, rolls, flips, rotations, bending, crowding and light.
 
 All numbers are drawn from the generator that is handed in, so that a seed
 gives the same views again.
 """
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 from scipy import ndimage
 
+from cytolapse.crowding import Donor, crowd
+
 ROTATIONS = ("any", "right_angles", "none")
+
+_THROWS = 256
+"""Random pixels that are looked at for one of a cell."""
 
 _BEND_SPACING_PX = 64
 """Distance between the points that are moved to bend an image."""
@@ -15,22 +22,25 @@ _BEND_SPACING_PX = 64
 
 def augment(
     image: np.ndarray,
-    targets: np.ndarray,
+    labels: np.ndarray,
     *,
     crop_px: int,
     rng: np.random.Generator,
+    donors: Sequence[Donor],
+    develop: Callable[[np.ndarray], np.ndarray],
     roll: bool,
     flip: bool,
     rotation: str,
     zoom_fraction: float,
     bend_px: float,
+    crowded_fraction: float,
     gain_fraction: float,
     offset: float,
     gamma_fraction: float,
     noise: float,
     blur_px: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One random view of an image, and what is to be learned of it.
+    """One random view of an annotated image.
 
     The view is cut at a random place. Half of the views are cut from the
     image rolled in y and x by random distances, so that what leaves on one
@@ -43,14 +53,19 @@ def augment(
     Parameters
     ----------
     image : float32 array of shape (channels, y, x)
-        Normalised: background near 0, cells near 1.
-    targets : array of shape (k, y, x)
-        Planes that belong to the image. They move with it; values are taken
-        from the nearest pixel and never mixed.
+        Normalised, linear in light: background near 0, cells near 1.
+    labels : int array of shape (y, x)
+        Numbers of cells. They move with the image; values are taken from the
+        nearest pixel and never mixed.
     crop_px : int
         Side of the view.
     rng : numpy Generator
         Where the random numbers come from.
+    donors : sequence of Donor
+        Cells that may be set beside those of the view.
+    develop : callable
+        From light to what the network is shown; contrast, brightness, gamma,
+        noise and blur act on that.
     roll, flip : bool
         Whether views are rolled, and flipped in y and in x.
     rotation : {'any', 'right_angles', 'none'}
@@ -60,6 +75,8 @@ def augment(
     bend_px : float
         Standard deviation of the distance by which points 64 px apart are
         moved.
+    crowded_fraction : float
+        Share of the views that get cells set beside theirs (`crowding.crowd`).
     gain_fraction, gamma_fraction : float
         Largest change of contrast and of gamma: 0.2 gives 1 / 1.2 to 1.2.
         Gamma acts on values above 0 alone.
@@ -73,40 +90,57 @@ def augment(
     Returns
     -------
     image : float32 array of shape (channels, crop_px, crop_px)
-    targets : array of shape (k, crop_px, crop_px), of the type of `targets`
+    labels : array of shape (crop_px, crop_px), of the type of `labels`
 
     Raises
     ------
     ValueError
-        If `rotation` is none of the three, or image and targets differ in
+        If `rotation` is none of the three, or image and labels differ in
         size.
     """
     if rotation not in ROTATIONS:
         raise ValueError(f"rotation is {rotation!r}; wanted one of {', '.join(ROTATIONS)}")
-    if image.shape[1:] != targets.shape[1:]:
-        raise ValueError(f"image of shape {image.shape} and targets of shape {targets.shape} differ in size")
-    shape = image.shape[1:]
+    if image.shape[1:] != labels.shape:
+        raise ValueError(f"image of shape {image.shape} and labels of shape {labels.shape} differ in size")
+    shape = labels.shape
     wrap = roll and min(shape) >= crop_px and rng.random() < 0.5
     bends = (rotation == "any" or zoom_fraction > 0 or bend_px > 0) and rng.random() < 0.5
-    start_px = _place(shape, crop_px, wrap, rng)
+    start_px = _place(labels, crop_px, wrap, rng)
     if bends:
-        view = _bent_view(image, targets, start_px, crop_px, wrap, rng, rotation == "any", zoom_fraction, bend_px)
+        view = _bent_view(image, labels, start_px, crop_px, wrap, rng, rotation == "any", zoom_fraction, bend_px)
     else:
-        view = _plain_view(image, targets, start_px, crop_px, wrap)
+        view = _plain_view(image, labels, start_px, crop_px, wrap)
     turns = int(rng.integers(4)) if rotation != "none" else 0
-    flips = [axis for axis in (1, 2) if flip and rng.random() < 0.5]
-    image, targets = (np.ascontiguousarray(np.flip(np.rot90(each, turns, axes=(1, 2)), flips)) for each in view)
-    return _relit(image, rng, gain_fraction, offset, gamma_fraction, noise, blur_px), targets
+    flips = [axis for axis in (-2, -1) if flip and rng.random() < 0.5]
+    image, labels = (np.ascontiguousarray(np.flip(np.rot90(each, turns, axes=(-2, -1)), flips)) for each in view)
+    if donors and rng.random() < crowded_fraction:
+        image, labels = crowd(image, labels, donors, rng)
+    return _relit(develop(image), rng, gain_fraction, offset, gamma_fraction, noise, blur_px), labels
 
 
-def _place(shape: tuple[int, int], crop_px: int, wrap: bool, rng: np.random.Generator) -> list[int]:
-    """First row and column of the view; a small image lies anywhere inside the view."""
+def _place(labels: np.ndarray, crop_px: int, wrap: bool, rng: np.random.Generator) -> list[int]:
+    """First row and column of the view; a small image lies anywhere inside the view.
+
+    Half of the views hold a pixel that was drawn from those of cells: where
+    cells are few, most others would show background alone.
+    """
+    inside = _pixel_of_a_cell(labels, rng) if rng.random() < 0.5 else None
     start_px = []
-    for side in shape:
+    for axis, side in enumerate(labels.shape):
         room = side - crop_px
         low, high = (0, side - 1) if wrap else (min(room, 0), max(room, 0))
+        if inside is not None and room > 0:
+            lowest, highest = inside[axis] - crop_px + 1, inside[axis]
+            low, high = (lowest, highest) if wrap else (max(low, lowest), min(high, highest))
         start_px.append(int(rng.integers(low, high + 1)))
     return start_px
+
+
+def _pixel_of_a_cell(labels: np.ndarray, rng: np.random.Generator) -> tuple[int, int] | None:
+    """Row and column of a random pixel of a cell; None where a few throws hit none."""
+    rows, columns = (rng.integers(side, size=_THROWS) for side in labels.shape)
+    hits = np.flatnonzero(labels[rows, columns] > 0)
+    return (int(rows[hits[0]]), int(columns[hits[0]])) if len(hits) else None
 
 
 def _indices(positions: np.ndarray, side: int, wrap: bool) -> np.ndarray:
@@ -118,17 +152,17 @@ def _indices(positions: np.ndarray, side: int, wrap: bool) -> np.ndarray:
 
 
 def _plain_view(
-    image: np.ndarray, targets: np.ndarray, start_px: list[int], crop_px: int, wrap: bool
+    image: np.ndarray, labels: np.ndarray, start_px: list[int], crop_px: int, wrap: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     rows, columns = (
         _indices(start + np.arange(crop_px), side, wrap) for start, side in zip(start_px, image.shape[1:], strict=True)
     )
-    return image[:, rows][:, :, columns], targets[:, rows][:, :, columns]
+    return image[:, rows][:, :, columns], labels[rows][:, columns]
 
 
 def _bent_view(
     image: np.ndarray,
-    targets: np.ndarray,
+    labels: np.ndarray,
     start_px: list[int],
     crop_px: int,
     wrap: bool,
@@ -158,7 +192,7 @@ def _bent_view(
     lower = pixels.take(bottom + left, axis=1) * (1 - part_x) + pixels.take(bottom + right, axis=1) * part_x
     nearest = np.where(part_y < 0.5, top, bottom) + np.where(part_x < 0.5, left, right)
     bent = upper * (1 - part_y) + lower * part_y
-    return bent.astype(np.float32, copy=False), targets.reshape(len(targets), -1).take(nearest, axis=1)
+    return bent.astype(np.float32, copy=False), labels.ravel().take(nearest)
 
 
 def _bend(crop_px: int, bend_px: float, rng: np.random.Generator) -> np.ndarray:

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from cytolapse.annotations import Annotation
 from cytolapse.augmentation import augment
+from cytolapse.crowding import Donor, cut_donors
 from cytolapse.devices import choose_device
 from cytolapse.models import CLASSES, NORMALISATION, compress, load_model, normalisation_limits, normalise
 from cytolapse.networks import build_network
@@ -31,10 +32,10 @@ _LOG_ROWS = 200
 
 
 class Still(NamedTuple):
-    """An annotated image made ready: image (channels, y, x) normalised, targets (3, y, x)."""
+    """An annotated image made ready: image (channels, y, x) normalised and linear in light, labels (y, x)."""
 
     image: np.ndarray
-    targets: np.ndarray
+    labels: np.ndarray
 
 
 def fit_network(
@@ -123,13 +124,11 @@ def fit_network(
         network = _starting_network(architecture, channels, start_from)
         if crop_px % network.stride:
             raise ValueError(f"crop_px is {crop_px}; {architecture} needs a multiple of {network.stride} px")
-        stills = [
-            Still(prepare_still(each, channels, NORMALISATION), make_targets(each.labels, **targets))
-            for each in annotations
-        ]
+        stills = [Still(_normalised(each, channels, NORMALISATION), each.labels) for each in annotations]
+        donors = [donor for still in stills for donor in cut_donors(*still)] if augmentation["crowded_fraction"] else []
         network = network.to(where, memory_format=torch.channels_last).train()
         optimiser = torch.optim.RMSprop(network.parameters(), lr=learning_rate, foreach=True)
-        batches = _batches(stills, steps, batch_crops, crop_px, augmentation, seed, threads)
+        batches = _batches(stills, donors, steps, batch_crops, crop_px, augmentation, targets, seed, threads)
         rows, losses = [], []
         every = max(1, steps // _LOG_ROWS)
         checks = {round(steps * (number + 1) / _CHECKS) for number in range(_CHECKS)} if check else set()
@@ -200,10 +199,12 @@ def _starting_network(architecture: str, channels: int, start_from: str | os.Pat
 
 def _batches(
     stills: Sequence[Still],
+    donors: Sequence[Donor],
     steps: int,
     batch_crops: int,
     crop_px: int,
     augmentation: Mapping[str, Any],
+    targets: Mapping[str, Any],
     seed: int,
     threads: int,
 ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -213,14 +214,18 @@ def _batches(
     it and when.
     """
 
+    def develop(image: np.ndarray) -> np.ndarray:
+        return compress(torch.from_numpy(image), NORMALISATION).numpy()
+
     def batch(step: int) -> tuple[Tensor, Tensor]:
         rng = np.random.default_rng([seed, step])
-        views = [
-            augment(*stills[rng.integers(len(stills))], crop_px=crop_px, rng=rng, **augmentation)
-            for _ in range(batch_crops)
-        ]
-        images, targets = zip(*views, strict=True)
-        return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(targets))
+        images, wanted = [], []
+        for _ in range(batch_crops):
+            still = stills[rng.integers(len(stills))]
+            image, labels = augment(*still, crop_px=crop_px, rng=rng, donors=donors, develop=develop, **augmentation)
+            images.append(image)
+            wanted.append(make_targets(labels, **targets))
+        return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(wanted))
 
     with ThreadPoolExecutor(max_workers=max(1, threads - 1)) as makers:
         ahead: list[Future] = [makers.submit(batch, step) for step in range(min(steps, threads + 1))]
@@ -298,6 +303,10 @@ def prepare_still(annotation: Annotation, channels: int, normalisation: Mapping[
     ValueError
         If the image has another number of channels.
     """
+    return compress(torch.from_numpy(_normalised(annotation, channels, normalisation)), normalisation).numpy()
+
+
+def _normalised(annotation: Annotation, channels: int, normalisation: Mapping[str, Any]) -> np.ndarray:
     image = annotation.image if annotation.image.ndim == 3 else annotation.image[None]
     if len(image) != channels:
         wanted = "one plane (y, x)" if channels == 1 else f"{channels} planes (channel, y, x)"
@@ -306,7 +315,7 @@ def prepare_still(annotation: Annotation, channels: int, normalisation: Mapping[
             "(channels of the model in config.yaml)"
         )
     planes = [normalise(plane, normalisation_limits([plane], normalisation), normalisation) for plane in image]
-    return compress(torch.from_numpy(np.stack(planes)), normalisation).numpy()
+    return np.stack(planes)
 
 
 def predict_still(network: nn.Module, image: np.ndarray, *, device: torch.device, precision: torch.dtype) -> np.ndarray:
