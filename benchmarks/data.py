@@ -127,10 +127,8 @@ OVERRIDES = {
 }
 # Shorter than the defaults, so that all three fit into an hour on two cores.
 TRAINING: dict[str, dict] = {
-    "gowt1": {"train": {"steps": 1000, "steps_held_out": 500, "crop_px": 128, "learning_rate": 0.0005}},
-    "hela": {
-        "train": {"steps": 1200, "steps_held_out": 500, "crop_px": 192, "batch_crops": 4, "learning_rate": 0.0005}
-    },
+    "gowt1": {"train": {"steps": 800, "steps_held_out": 400, "crop_px": 128, "learning_rate": 0.0005}},
+    "hela": {"train": {"steps": 800, "steps_held_out": 400, "crop_px": 192, "batch_crops": 4, "learning_rate": 0.0005}},
     "ecoli": {
         "architecture": "googlenet_unet_small",
         "train": {"steps": 400, "steps_held_out": 250, "crop_px": 192, "batch_crops": 4, "learning_rate": 0.001},

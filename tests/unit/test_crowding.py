@@ -19,7 +19,7 @@ def crowded(image, labels, donors, count=60):
 
 def test_donors_are_whole_cells_that_touch_none_and_carry_no_background():
     labels = disks((120, 160), (30, 30, 10), (0, 80, 10), (80, 40, 10), (80, 62, 10), (80, 110, 8))
-    image = np.stack([0.3 + 0.5 * (labels > 0), 0.1 - 0.4 * (labels > 0)]).astype(np.float32)
+    image = np.stack([0.3 + 0.5 * (labels > 0), 0.1 + 0.4 * (labels > 0)]).astype(np.float32)
 
     donors = cut_donors(image, labels)
 
@@ -27,8 +27,15 @@ def test_donors_are_whole_cells_that_touch_none_and_carry_no_background():
     assert [int(donor.mask.sum()) for donor in donors] == [(labels == 1).sum(), (labels == 5).sum()]
     for donor in donors:
         assert donor.light[0][donor.mask] == pytest.approx(0.5)
-        assert donor.light[1][donor.mask] == pytest.approx(-0.4)
+        assert donor.light[1][donor.mask] == pytest.approx(0.4)
         assert np.abs(donor.light[:, ~donor.mask]).max() < 1e-6
+
+
+def test_cells_darker_than_what_surrounds_them_are_no_donors():
+    labels = disks((60, 60), (30, 30, 10))
+
+    assert cut_donors((labels == 0).astype(np.float32)[None], labels) == []
+    assert len(cut_donors((labels > 0).astype(np.float32)[None], labels)) == 1
 
 
 def test_a_donor_near_pixels_that_nobody_has_judged_is_left():

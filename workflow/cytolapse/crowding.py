@@ -29,7 +29,11 @@ class Donor(NamedTuple):
 
 
 def cut_donors(image: np.ndarray, labels: np.ndarray) -> list[Donor]:
-    """The cells of an annotated image that lie whole inside it and touch no other.
+    """The cells of an annotated image that can be set elsewhere.
+
+    They lie whole inside it, touch no other, and are brighter than what
+    surrounds them: light adds up, the shadows and halos of phase contrast do
+    not.
 
     Parameters
     ----------
@@ -59,7 +63,9 @@ def cut_donors(image: np.ndarray, labels: np.ndarray) -> list[Donor]:
         share = np.clip((_REACH_PX - distance_px) / (_REACH_PX - 1), 0, 1).astype(np.float32)
         patch = image[:, rows, columns]
         background = np.median(patch[:, rim], axis=1)[:, None, None]
-        donors.append(Donor(((patch - background) * share).astype(np.float32), mask))
+        light = (patch - background) * share
+        if light[:, mask].mean() > 0:
+            donors.append(Donor(light.astype(np.float32), mask))
     return donors
 
 

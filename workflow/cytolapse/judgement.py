@@ -14,7 +14,7 @@ from cytolapse.labeling import label_cells, least_area_px
 
 _THRESHOLDS = tuple(round(0.2 + 0.05 * step, 2) for step in range(13))
 _IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(9))
-_LABELLING = {"method": "watershed", "seed_threshold": 0.2, "split_depth": 0.2, "split_neck": 0.7, "fill_holes": True}
+_LABELLING = {"method": "watershed", "seed_threshold": 0.2, "split_depth": 0.2, "split_neck": 0.75, "fill_holes": True}
 
 
 def judge(annotations: Sequence[Annotation], probabilities: Sequence[np.ndarray]) -> dict[str, Any]:

@@ -11,8 +11,8 @@ _LEVEL_STEP = 0.1
 _LEAST_PART = 0.1
 # Fewest pixels of a seed, as a part of the fewest pixels of a cell.
 _SEED_PART = 0.25
-# Half the width below which a neck is as narrow as can be.
-_SHALLOWEST_PX = 0.5
+# Half of a width is uncertain by about this much: of two rods that is a lot, of two large nuclei little.
+_UNCERTAIN_PX = 2.0
 # With more regions than this, one pass over the frame is faster than a crop each.
 _MANY_REGIONS = 100
 # Pixels around a crop, so that smoothing sees the same as in the whole frame.
@@ -49,7 +49,8 @@ def label_cells(
     meet, on the ridge of the edge [1]_. A region without a seed stays one
     cell. The shape's word is the neck: where what is now one cell has a waist
     narrower than `split_neck` times the narrower of the two parts that it
-    joins, it is cut there. A part smaller than `min_area_px` goes to the
+    joins, it is cut there; 4 pixels are added to either width, so that small
+    cells need a clearer neck. A part smaller than `min_area_px` goes to the
     neighbours that it touches; a region that small is dropped.
 
     Without the class edge the interior is the probability of cell.
@@ -73,7 +74,7 @@ def label_cells(
     split_neck : float
         Width of a neck, over that of the narrower part, below which it is
         cut; 0 cuts none. Widths are twice the greatest distance to the
-        outside. Read by `watershed` alone.
+        outside, and 4 px. Read by `watershed` alone.
     min_area_px : int
         Fewest pixels of a cell.
     fill_holes : bool
@@ -175,8 +176,8 @@ def _cut_necks(labels: np.ndarray, split_neck: float, min_area_px: int) -> np.nd
         if not _has_several_peaks(depth_px, mask):
             continue
         # On a scale of logarithms a neck of a given part of the width is a dip of a given depth.
-        dip = np.log(np.maximum(depth_px, _SHALLOWEST_PX))
-        seeds = _seeds(dip, mask, np.log(_SHALLOWEST_PX), -np.log(split_neck), _SEED_PART * min_area_px)
+        dip = np.log(depth_px + _UNCERTAIN_PX)
+        seeds = _seeds(dip, mask, np.log(_UNCERTAIN_PX), -np.log(split_neck), _SEED_PART * min_area_px)
         if seeds.max() > 1:
             parts = _grown(seeds, mask, -dip, min_area_px)[1:-1, 1:-1]
             parted[window] = np.where(parts > 1, parts - 1 + highest, parted[window])
