@@ -21,27 +21,31 @@ SETTINGS = {
 }
 
 
-@pytest.fixture
-def stage(tmp_path):
-    """Paths of a movie of two frames: two cells that touch, then none."""
+def write_probability(folder, scale):
+    """Two cells that touch, then a frame without any."""
     cell, edge = maps = np.zeros((2, 48, 64))
     cell[10:40, 10:50] = 0.95
     cell[12:38, 12:48] = 1
     edge[10:40, 28:32] = 1
-    pages = [*np.round(maps * 255).astype(np.uint8), *np.zeros((2, 48, 64), np.uint8)]
     write_stack(
-        tmp_path / "probability.tif",
-        pages,
+        folder / "probability.tif",
+        [*np.round(maps * 255).astype(np.uint8), *np.zeros((2, 48, 64), np.uint8)],
         shape=(2, 2, 48, 64),
         dtype=np.uint8,
         pixel_size_um=0.2,
         frame_interval_min=5,
         axes="TCYX",
-        description={"segment": {"model": "m"}},
+        description={"segment": {"scale": scale}},
     )
+
+
+@pytest.fixture
+def stage(tmp_path):
+    """Paths of a movie of two frames: two cells that touch, then none."""
+    write_probability(tmp_path, 1.0)
     info = {"status": "ok", "path": "a.tif", "pixel_size_um": 0.2, "frame_interval_min": 5.0}
     (tmp_path / "movie.json").write_text(json.dumps(info))
-    (tmp_path / "model.json").write_text(json.dumps({"threshold": 0.5, "pixel_size_um": 0.1, "cell_area_px": 2000.0}))
+    (tmp_path / "model.json").write_text(json.dumps({"threshold": 0.5, "cell_area_px": 2000.0}))
     return tmp_path
 
 
@@ -73,15 +77,13 @@ def test_a_threshold_of_the_config_wins_over_the_models(stage):
         assert strict < np.count_nonzero(stack.read(0))
 
 
-@pytest.mark.parametrize(("movie_um", "cells"), [(0.1, 0), (0.2, 2)])
-def test_a_cell_is_at_least_a_tenth_of_those_that_the_model_knows_at_the_pixel_size_of_the_movie(
-    stage, movie_um, cells
-):
-    # Two cells of 600 pixels: at 0.2 um they are larger than those of 500 pixels that the model
-    # would know at this size, at 0.1 um smaller than a tenth of 20,000 pixels.
-    (stage / "model.json").write_text(json.dumps({"threshold": 0.5, "pixel_size_um": 0.1, "cell_area_px": 20000.0}))
+@pytest.mark.parametrize(("scale", "cells"), [(1.0, 2), (0.5, 0)])
+def test_a_cell_is_at_least_a_tenth_of_those_that_the_model_knows_at_the_scale_that_it_saw(stage, scale, cells):
+    # Two cells of 600 pixels: 5,000 of the model's are 20,000 of a movie that was shown at half its size.
+    write_probability(stage, scale)
+    (stage / "model.json").write_text(json.dumps({"threshold": 0.5, "cell_area_px": 5000.0}))
 
-    run(stage, min_area_px=None, pixel_size_um=movie_um)
+    run(stage, min_area_px=None)
 
     assert len(read_table("confidence", stage / "confidence.parquet")) == cells
 
@@ -101,7 +103,7 @@ def test_the_records_of_the_stages_before_travel_on_with_the_threshold_that_was_
     run(stage)
 
     records = json.loads(read_metadata(stage / "confidence.parquet")["provenance"])
-    assert records["segment"] == {"model": "m"}
+    assert records["segment"] == {"scale": 1.0}
     assert records["label"]["code"] == "abc"
     assert records["label"]["settings"]["threshold"] == json.loads((stage / "model.json").read_text())["threshold"]
     with StackReader(stage / "labels.tif") as stack:
@@ -130,12 +132,12 @@ def test_more_cells_than_16_bits_can_number_are_refused_with_the_frame(tmp_path)
         pixel_size_um=None,
         frame_interval_min=None,
         axes="TYX",
-        description=None,
+        description={"segment": {"scale": 1.0}},
     )
     (tmp_path / "movie.json").write_text(
         json.dumps({"status": "ok", "path": "a.tif", "pixel_size_um": 1, "frame_interval_min": 1})
     )
-    (tmp_path / "model.json").write_text(json.dumps({"threshold": 0.5, "pixel_size_um": 0.1, "cell_area_px": 2000.0}))
+    (tmp_path / "model.json").write_text(json.dumps({"threshold": 0.5, "cell_area_px": 2000.0}))
 
     with pytest.raises(
         ValueError, match="movie a.tif, frame 0: 90000 cells found, labels.tif numbers at most 65535; .*min_area_px"

@@ -129,6 +129,7 @@ def test_the_stack_says_what_it_was_made_with(tmp_path):
             "device": "cpu",
             "precision": "float32",
             "seed": 5,
+            "scale": 1.0,
         }
 
 

@@ -46,7 +46,7 @@ def label_movie(
     Parameters
     ----------
     probability_path : path
-        Stack (t, classes, y, x), uint8, 255 = 1.
+        Stack (t, classes, y, x), uint8, 255 = 1, with the record of its stage.
     movie_json : path
         What inspect found.
     model_json : path
@@ -62,7 +62,7 @@ def label_movie(
         Probability of cell above which a pixel is cell; None takes the model's.
     min_area_px : int or None
         Fewest pixels of a cell; None takes a tenth of the area of the cells
-        that the model learned from, at the movie's pixel size.
+        that the model learned from, at the scale that it was shown the movie.
     pixel_size_um, frame_interval_min : float or None
         As stated in experiments.tsv; None takes the file's.
     provenance : dict or None
@@ -79,21 +79,20 @@ def label_movie(
         _write_nothing(labels_path, confidence_path, {"label": provenance} if provenance else {})
         return
     card = json.loads(Path(model_json).read_text())
-    movie_um = movies.pixel_size_um(info, pixel_size_um)
-    zoom = 1.0 if card["pixel_size_um"] is None else card["pixel_size_um"] / movie_um
-    settings = {
-        "method": method,
-        "threshold": card["threshold"] if threshold is None else threshold,
-        "seed_threshold": seed_threshold,
-        "split_depth": split_depth,
-        "split_neck": split_neck,
-        "min_area_px": least_area_px(card["cell_area_px"] * zoom**2) if min_area_px is None else min_area_px,
-        "fill_holes": fill_holes,
-    }
-    # With what was used, also where it is the model's.
-    own = {"label": {**provenance, "settings": settings}} if provenance else {}
     rows = []
     with StackReader(probability_path) as stack:
+        usual_area_px = card["cell_area_px"] / stack.description["segment"]["scale"] ** 2
+        settings = {
+            "method": method,
+            "threshold": card["threshold"] if threshold is None else threshold,
+            "seed_threshold": seed_threshold,
+            "split_depth": split_depth,
+            "split_neck": split_neck,
+            "min_area_px": least_area_px(usual_area_px) if min_area_px is None else min_area_px,
+            "fill_holes": fill_holes,
+        }
+        # With what was used, also where it is the model's.
+        own = {"label": {**provenance, "settings": settings}} if provenance else {}
         records = {**stack.description, **own}
         frames, *_, height_px, width_px = stack.shape
         write_stack(
@@ -101,7 +100,7 @@ def label_movie(
             _labelled(stack, rows, settings, info["path"]),
             shape=(frames, height_px, width_px),
             dtype=np.uint16,
-            pixel_size_um=movie_um,
+            pixel_size_um=movies.pixel_size_um(info, pixel_size_um),
             frame_interval_min=info["frame_interval_min"] if frame_interval_min is None else frame_interval_min,
             axes="TYX",
             description=records,

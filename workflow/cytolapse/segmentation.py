@@ -69,8 +69,8 @@ def segment_movie(
     threads : int
         Threads that torch may use on a CPU.
     provenance : dict or None
-        Record of this stage. Digest of the model, device, precision and seed
-        are added, and it is kept in the description of the stack.
+        Record of this stage. Digest of the model, device, precision, seed
+        and the scale that frames were shown at are added, and it is kept in the description of the stack.
 
     Raises
     ------
@@ -94,6 +94,7 @@ def segment_movie(
         )
     torch.set_num_threads(threads)
     size_um = info["pixel_size_um"] if pixel_size_um is None else pixel_size_um
+    scale = resampling_scale(size_um, model.pixel_size_um) if resample else 1.0
     predictor = Predictor(
         model,
         device=chosen,
@@ -101,13 +102,14 @@ def segment_movie(
         batch_frames=batch_frames,
         tile_px=tile_px,
         overlap_px=overlap_px,
-        scale=resampling_scale(size_um, model.pixel_size_um) if resample else 1.0,
+        scale=scale,
     )
     facts = {
         "model_digest": weights_digest(model.network.state_dict()),
         "device": device_name(chosen),
         "precision": str(predictor.precision).removeprefix("torch."),
         "seed": model.trained.get("seed"),
+        "scale": scale,
     }
     log.info("%s: model %s, %s in %s", info["path"], facts["model_digest"], facts["device"], facts["precision"])
     clock = Clock()
