@@ -190,7 +190,7 @@ def annotate(folder: Path, task: Task, data: Path, chosen: tuple[int, ...]) -> N
         (folder / part).mkdir(parents=True)
     for frame in chosen:
         labels = masks[frame] if isinstance(masks[frame], np.ndarray) else tifffile.imread(masks[frame])
-        labels = _margin_unjudged(labels.astype(np.int16), task.margin_px)
+        labels = _margin_unjudged(labels.astype(np.int32), task.margin_px)
         image, labels = _shrunk(image_of(task, data, frame), labels, task.shrink)
         tifffile.imwrite(folder / f"images/t{frame:03d}.tif", image, compression="zlib")
         tifffile.imwrite(folder / f"masks/t{frame:03d}.tif", labels, compression="zlib")

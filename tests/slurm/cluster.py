@@ -160,15 +160,25 @@ class Cluster:
 
     @staticmethod
     def _left_behind(link: Path) -> bool:
-        """Whether this is the link of an earlier test that was killed before it could clean up."""
+        """Whether this is the link of an earlier test that was killed before it could clean up.
+
+        Raises
+        ------
+        NotStarted
+            If that test's SLURM is still running.
+        """
         config = link.resolve().with_name("slurm.conf")
         if not (link.is_symlink() and config.exists() and "ClusterName=cytolapse\n" in config.read_text()):
             return False
         try:
-            os.kill(int(config.with_name("slurmctld.pid").read_text()), 0)
+            pid = int(config.with_name("slurmctld.pid").read_text())
+            os.kill(pid, 0)
         except (OSError, ValueError):
             return True
-        return False
+        raise NotStarted(
+            f"{link} is of another run of these tests, whose slurmctld is alive (process {pid}); "
+            "wait for it, or end it with its slurmd and munged"
+        )
 
     def _devices(self) -> list[Path]:
         return [self.folder / f"gpu{n}" for n in range(2)]

@@ -19,11 +19,11 @@ def cluster(tmp_path_factory):
     try:
         install()
         cluster.start()
+        yield cluster
     except NoSlurm as reason:
-        cluster.stop()
         pytest.skip(f"no SLURM here: {reason}")
-    yield cluster
-    cluster.stop()
+    finally:
+        cluster.stop()
 
 
 @pytest.fixture

@@ -40,9 +40,11 @@ def test_cells_darker_than_what_surrounds_them_are_no_donors():
 
 def test_a_donor_near_pixels_that_nobody_has_judged_is_left():
     labels = disks((60, 60), (30, 30, 10))
+    image = (labels == 1).astype(np.float32)[None]
+    assert len(cut_donors(image, labels)) == 1
     labels[:, 43:] = IGNORE
 
-    assert cut_donors(np.zeros((1, 60, 60), np.float32), labels) == []
+    assert cut_donors(image, labels) == []
 
 
 def test_a_donor_touches_its_host_and_adds_its_light():
@@ -80,6 +82,28 @@ def test_as_many_as_the_view_has_cells_at_most_and_none_on_another_or_on_pixels_
 
     assert numbers >= {1, 2}
     assert max(numbers) <= 3
+
+
+def test_a_host_in_two_pieces_is_not_passed_between():
+    labels = disks((100, 100), (50, 20, 8), (50, 80, 8))
+    labels[labels > 0] = 1
+    image = (labels > 0).astype(np.float32)[None]
+    donor = Donor(np.ones((1, 11, 11), np.float32), np.ones((11, 11), bool))
+
+    for _, found in crowded(image, labels, [donor]):
+        added = np.argwhere(found > 1)
+        if len(added):
+            to_host = np.hypot(*(added[:, None] - np.argwhere(labels == 1)[None]).transpose(2, 0, 1))
+            assert to_host.min() < 3
+
+
+def test_of_a_full_view_eight_cells_get_a_neighbour_at_most():
+    labels = disks((300, 300), *((y, x, 5) for y in range(15, 300, 30) for x in range(15, 300, 30)))
+    image = (labels > 0).astype(np.float32)[None]
+
+    added = [found.max() - labels.max() for _, found in crowded(image, labels, cut_donors(image, labels), count=40)]
+
+    assert 3 < max(added) <= 8
 
 
 def test_the_view_that_is_handed_in_stays_as_it_was():

@@ -12,7 +12,7 @@ SETTINGS = {
     "threshold": None,
     "seed_threshold": 0.2,
     "split_depth": 0.2,
-    "split_neck": 0.75,
+    "split_neck": 0.7,
     "min_area_px": 20,
     "fill_holes": True,
     "pixel_size_um": None,

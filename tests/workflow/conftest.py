@@ -1,4 +1,4 @@
-"""One project, run to its end once; every test changes a copy of it."""
+"""One project, run to its end once on each worker; every test changes a copy of it."""
 
 import dataclasses
 import shutil

@@ -10,6 +10,8 @@ from cytolapse.annotations import IGNORE
 
 # How far around its mask the light of a cell is taken along.
 _REACH_PX = 5
+# Donors of one view: more would take longer than the network.
+_MOST_DONORS = 8
 # Overlap with the cell that it is set against, in steps of a pixel.
 _DEEPEST_PX = 2
 
@@ -72,7 +74,7 @@ def cut_donors(image: np.ndarray, labels: np.ndarray) -> list[Donor]:
 def crowd(
     image: np.ndarray, labels: np.ndarray, donors: Sequence[Donor], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Set donors against the cells of a view, one to as many as it has cells.
+    """Set donors against the cells of a view, one to as many as it has cells, eight at most.
 
     The light of a donor is added to what is there, as it is where cells lie
     side by side under a microscope. Pixels that both masks want stay with the
@@ -96,7 +98,7 @@ def crowd(
     if not len(hosts) or not donors:
         return image, labels
     fresh = int(labels.max()) + 1
-    for _ in range(int(rng.integers(1, len(hosts) + 1))):
+    for _ in range(int(rng.integers(1, min(len(hosts), _MOST_DONORS) + 1))):
         donor = _turned(donors[rng.integers(len(donors))], rng)
         place = _place_beside(labels, int(rng.choice(hosts)), donor.mask, rng)
         if place is None:
@@ -124,14 +126,16 @@ def _place_beside(
     angle = rng.uniform(0, 2 * np.pi)
     direction = np.array([np.sin(angle), np.cos(angle)])
     half = np.array(mask.shape) / 2
-    nearest = None
+    nearest, met = None, False
     farthest_px = np.hypot(np.ptp(rows) + 1, np.ptp(columns) + 1) / 2 + np.hypot(*half)
     for distance_px in np.arange(np.ceil(farthest_px), 0, -1):
         there, part = _overlap(np.rint(middle + distance_px * direction - half).astype(int), mask.shape, labels.shape)
-        if (mask[part] & (labels[there] == host)).any():
+        met = bool((mask[part] & (labels[there] == host)).any())
+        if met:
             break
         nearest = distance_px
-    if nearest is None:
+    # A host in two pieces, as mirrored views have them, may never be met.
+    if nearest is None or not met:
         return None
     deep_px = nearest - rng.integers(0, _DEEPEST_PX + 1)
     there, part = _overlap(np.rint(middle + deep_px * direction - half).astype(int), mask.shape, labels.shape)

@@ -14,7 +14,7 @@ from cytolapse.labeling import label_cells, least_area_px
 
 _THRESHOLDS = tuple(round(0.2 + 0.05 * step, 2) for step in range(13))
 _IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(9))
-_LABELLING = {"method": "watershed", "seed_threshold": 0.2, "split_depth": 0.2, "split_neck": 0.75, "fill_holes": True}
+_LABELLING = {"method": "watershed", "seed_threshold": 0.2, "split_depth": 0.2, "split_neck": 0.7, "fill_holes": True}
 
 
 def judge(annotations: Sequence[Annotation], probabilities: Sequence[np.ndarray]) -> dict[str, Any]:
@@ -64,8 +64,7 @@ def judge(annotations: Sequence[Annotation], probabilities: Sequence[np.ndarray]
 
 def usual_area_px(truths: Iterable[np.ndarray]) -> float:
     """The median area of the cells in label images."""
-    area_px = np.concatenate([np.bincount(truth[truth > 0]) for truth in truths])
-    return float(np.median(area_px[area_px > 0]))
+    return float(np.median(np.concatenate([np.unique(truth[truth > 0], return_counts=True)[1] for truth in truths])))
 
 
 def cell_histogram(annotations: Sequence[Annotation], probabilities: Iterable[np.ndarray]) -> np.ndarray:

@@ -74,7 +74,8 @@ def label_cells(
     split_neck : float
         Width of a neck, over that of the narrower part, below which it is
         cut; 0 cuts none. Widths are twice the greatest distance to the
-        outside, and 4 px. Read by `watershed` alone.
+        outside, and 4 px; holes too small for a cell do not count as outside.
+        Read by `watershed` alone.
     min_area_px : int
         Fewest pixels of a cell.
     fill_holes : bool
@@ -172,21 +173,36 @@ def _cut_necks(labels: np.ndarray, split_neck: float, min_area_px: int) -> np.nd
         if window is None:
             continue
         mask = np.pad(labels[window] == number, 1)
-        depth_px = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask), 1.0)
-        if not _has_several_peaks(depth_px, mask):
-            continue
-        # On a scale of logarithms a neck of a given part of the width is a dip of a given depth.
-        dip = np.log(depth_px + _UNCERTAIN_PX)
-        seeds = _seeds(dip, mask, np.log(_UNCERTAIN_PX), -np.log(split_neck), _SEED_PART * min_area_px)
+        seeds = _wide_places(_without_small_holes(mask, min_area_px), split_neck)
         if seeds.max() > 1:
-            parts = _grown(seeds, mask, -dip, min_area_px)[1:-1, 1:-1]
+            parts = _grown(np.where(mask, seeds, 0), mask, -_depth_px(mask), min_area_px)[1:-1, 1:-1]
             parted[window] = np.where(parts > 1, parts - 1 + highest, parted[window])
-            highest += int(parts.max()) - 1
+            highest += max(int(parts.max()) - 1, 0)
     return parted
 
 
-def _has_several_peaks(depth_px: np.ndarray, mask: np.ndarray) -> bool:
-    return ndimage.label(mask & (depth_px == ndimage.maximum_filter(depth_px, size=3)), _EIGHT)[1] > 1
+def _without_small_holes(mask: np.ndarray, min_area_px: int) -> np.ndarray:
+    """A hole too small for a cell is a dark spot of this one; beside it lie no necks."""
+    holes, count = ndimage.label(~mask, _EIGHT)
+    if count == 1:
+        return mask
+    return mask | (np.bincount(holes.ravel()) < min_area_px)[holes]
+
+
+def _depth_px(mask: np.ndarray) -> np.ndarray:
+    return ndimage.distance_transform_edt(mask)
+
+
+def _wide_places(mask: np.ndarray, split_neck: float) -> np.ndarray:
+    """The parts of a shape that lie between necks, each by its widest place, 1 to n."""
+    from skimage.morphology import local_maxima, reconstruction
+
+    # On a scale of logarithms a neck of a given part of the width is a dip of a given depth.
+    dip = np.log(_depth_px(mask) + _UNCERTAIN_PX)
+    if ndimage.label(local_maxima(dip), _EIGHT)[1] == 1:
+        return mask.astype(np.int32)
+    leveled = reconstruction(dip + np.log(split_neck), dip, footprint=_EIGHT)
+    return ndimage.label(local_maxima(leveled) & mask, _EIGHT)[0]
 
 
 def _seeds(

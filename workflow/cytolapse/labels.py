@@ -81,7 +81,7 @@ def label_movie(
     card = json.loads(Path(model_json).read_text())
     rows = []
     with StackReader(probability_path) as stack:
-        usual_area_px = card["cell_area_px"] / stack.description["segment"]["scale"] ** 2
+        usual_area_px = card["cell_area_px"] / stack.description["segment"].get("scale", 1.0) ** 2
         settings = {
             "method": method,
             "threshold": card["threshold"] if threshold is None else threshold,
@@ -106,7 +106,8 @@ def label_movie(
             description=records,
         )
     confidence = pd.concat(rows, ignore_index=True)
-    logger.info("%s: %d cells in %d frames", info["path"], len(confidence), frames)
+    text = "%s: %d cells of %d px or more in %d frames"
+    logger.info(text, info["path"], len(confidence), settings["min_area_px"], frames)
     write_table("confidence", confidence, confidence_path, metadata={"provenance": json.dumps(records)})
 
 

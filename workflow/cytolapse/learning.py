@@ -5,6 +5,7 @@ from its seed: on one machine, with the same number of threads, one seed gives
 one network, bit by bit.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,6 +25,8 @@ from cytolapse.devices import choose_device
 from cytolapse.models import CLASSES, NORMALISATION, compress, load_model, normalisation_limits, normalise
 from cytolapse.networks import build_network
 from cytolapse.targets import make_targets, weighted_loss
+
+log = logging.getLogger(__name__)
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 
@@ -124,8 +127,9 @@ def fit_network(
         network = _starting_network(architecture, channels, start_from)
         if crop_px % network.stride:
             raise ValueError(f"crop_px is {crop_px}; {architecture} needs a multiple of {network.stride} px")
-        stills = [Still(_normalised(each, channels, NORMALISATION), each.labels) for each in annotations]
+        stills = [Still(_normalised(each, channels, NORMALISATION), _in_order(each.labels)) for each in annotations]
         donors = [donor for still in stills for donor in cut_donors(*still)] if augmentation["crowded_fraction"] else []
+        log.info("%s: %d cells that can be set beside others", phase, len(donors))
         network = network.to(where, memory_format=torch.channels_last).train()
         optimiser = torch.optim.RMSprop(network.parameters(), lr=learning_rate, foreach=True)
         batches = _batches(stills, donors, steps, batch_crops, crop_px, augmentation, targets, seed, threads)
@@ -150,6 +154,13 @@ def fit_network(
                 losses = []
     columns = ["phase", "step", "learning_rate", "loss", "held_out_roc_area"]
     return network.eval(), pd.DataFrame(rows, columns=columns).astype({"held_out_roc_area": "float64"})
+
+
+def _in_order(labels: np.ndarray) -> np.ndarray:
+    """Cells numbered 1 to n: ids may be as large as colours, and time goes with the largest."""
+    numbers, inverse = np.unique(labels, return_inverse=True)
+    order = np.where(numbers > 0, np.cumsum(numbers > 0), numbers)
+    return order[inverse].reshape(labels.shape).astype(np.int32)
 
 
 def _learn(

@@ -344,7 +344,7 @@ def _archive(model: Model, folder: Path) -> None:
             kept.mkdir(parents=True, exist_ok=True)
             save_model(model, kept / "weights.safetensors", kept / "model.json", half=False)
             return
-        if all(there[key] == getattr(model, key) for key in ("threshold", "pixel_size_um", "cell_area_px")):
+        if all(there.get(key) == getattr(model, key) for key in ("threshold", "pixel_size_um", "cell_area_px")):
             return
 
 
