@@ -193,7 +193,7 @@ def test_a_missing_pixel_inside_a_rod_is_no_neck(width):
 
 
 @pytest.mark.parametrize("radius", range(12, 40, 3))
-@pytest.mark.parametrize(("part", "cells"), [(0.65, 2), (0.85, 1)])
+@pytest.mark.parametrize(("part", "cells"), [(0.6, 2), (0.85, 1)])
 def test_whether_a_neck_is_cut_does_not_hang_on_the_size_of_the_cells(radius, part, cells):
     # Half of a neck of that part of the width, 4 px added to both.
     neck_px = part * (radius + 2) - 2
