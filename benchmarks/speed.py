@@ -46,6 +46,8 @@ STARDIST_TIMING = """
 import os, sys, time
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
+# What the libraries print on their way is no figure.
+figures, sys.stdout = sys.stdout, sys.stderr
 import numpy as np
 from stardist.models import Config2D, StarDist2D
 
@@ -55,7 +57,8 @@ model.keras_model.predict(image, verbose=0)
 for _ in range(int(sys.argv[1])):
     start = time.perf_counter()
     model.keras_model.predict(image, verbose=0)
-    print(time.perf_counter() - start)
+    print(time.perf_counter() - start, file=figures)
+sys.stdout = figures
 """
 
 
