@@ -61,3 +61,12 @@ def field(seed=0, shift=(0.0, 0.0), blur_px=0.0, shape=(256, 256), cells=12, noi
         image = ndimage.gaussian_filter(image, blur_px)
     noise = np.random.default_rng(seed + 1000 + int(10 * shift[0])).normal(100, noise_au, shape)
     return (image + noise).round().clip(0, 65535).astype(np.uint16)
+
+
+def disks(shape, *centres_and_radii):
+    """A label image of disks; a later one lies on top."""
+    y, x = np.indices(shape)
+    labels = np.zeros(shape, int)
+    for number, (cy, cx, radius) in enumerate(centres_and_radii, 1):
+        labels[np.hypot(y - cy, x - cx) <= radius] = number
+    return labels

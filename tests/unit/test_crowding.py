@@ -1,16 +1,9 @@
 import numpy as np
 import pytest
+from drawn import disks
 
 from cytolapse.annotations import IGNORE
 from cytolapse.crowding import Donor, crowd, cut_donors
-
-
-def disks(shape, *centres_and_radii):
-    y, x = np.indices(shape)
-    labels = np.zeros(shape, int)
-    for number, (cy, cx, radius) in enumerate(centres_and_radii, 1):
-        labels[np.hypot(y - cy, x - cx) <= radius] = number
-    return labels
 
 
 def crowded(image, labels, donors, count=60):

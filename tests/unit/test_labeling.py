@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn import disks
 from scipy import ndimage
 
 from cytolapse.labeling import label_cells, least_area_px
@@ -18,15 +19,6 @@ WATERSHED = {
     "fill_holes": True,
 }
 THRESHOLD = {**WATERSHED, "method": "threshold"}
-
-
-def disks(shape, *centres_and_radii):
-    """A label image of disks; a later one lies on top."""
-    y, x = np.indices(shape)
-    labels = np.zeros(shape, int)
-    for number, (cy, cx, radius) in enumerate(centres_and_radii, 1):
-        labels[np.hypot(y - cy, x - cx) <= radius] = number
-    return labels
 
 
 def probability_of(labels, noise=0.0):
@@ -190,6 +182,17 @@ def test_a_missing_pixel_inside_a_rod_is_no_neck(width):
 
     assert labels.max() == 1
     assert (labels > 0).sum() == 80 * width
+
+
+def test_a_neck_is_cut_in_a_small_cell_with_a_hole_too():
+    # Less lies around them than a cell has at least: that is outside all the same.
+    cell = np.zeros((27, 45))
+    cell[1:26, 1:21] = cell[1:26, 24:44] = 1
+    cell[11:14, 21:24] = 1
+    cell[12, 10] = 0
+    probability = np.stack([cell, np.zeros_like(cell)]).astype(np.float32)
+
+    assert label_cells(probability, **{**WATERSHED, "min_area_px": 300}).max() == 2
 
 
 @pytest.mark.parametrize("radius", range(12, 40, 3))

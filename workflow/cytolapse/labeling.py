@@ -175,7 +175,9 @@ def _cut_necks(labels: np.ndarray, split_neck: float, min_area_px: int) -> np.nd
         mask = np.pad(labels[window] == number, 1)
         seeds = _wide_places(_without_small_holes(mask, min_area_px), split_neck)
         if seeds.max() > 1:
-            parts = _grown(np.where(mask, seeds, 0), mask, -_depth_px(mask), min_area_px)[1:-1, 1:-1]
+            parts = _grown(np.where(mask, seeds, 0), mask, -ndimage.distance_transform_edt(mask), min_area_px)[
+                1:-1, 1:-1
+            ]
             parted[window] = np.where(parts > 1, parts - 1 + highest, parted[window])
             highest += max(int(parts.max()) - 1, 0)
     return parted
@@ -186,11 +188,10 @@ def _without_small_holes(mask: np.ndarray, min_area_px: int) -> np.ndarray:
     holes, count = ndimage.label(~mask, _EIGHT)
     if count == 1:
         return mask
-    return mask | (np.bincount(holes.ravel()) < min_area_px)[holes]
-
-
-def _depth_px(mask: np.ndarray) -> np.ndarray:
-    return ndimage.distance_transform_edt(mask)
+    small = np.bincount(holes.ravel()) < min_area_px
+    # The corner of the padded mask lies outside, however little of that there is.
+    small[holes[0, 0]] = False
+    return mask | small[holes]
 
 
 def _wide_places(mask: np.ndarray, split_neck: float) -> np.ndarray:
@@ -198,7 +199,7 @@ def _wide_places(mask: np.ndarray, split_neck: float) -> np.ndarray:
     from skimage.morphology import local_maxima, reconstruction
 
     # On a scale of logarithms a neck of a given part of the width is a dip of a given depth.
-    dip = np.log(_depth_px(mask) + _UNCERTAIN_PX)
+    dip = np.log(ndimage.distance_transform_edt(mask) + _UNCERTAIN_PX)
     if ndimage.label(local_maxima(dip), _EIGHT)[1] == 1:
         return mask.astype(np.int32)
     leveled = reconstruction(dip + np.log(split_neck), dip, footprint=_EIGHT)
