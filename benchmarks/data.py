@@ -15,7 +15,7 @@ import numpy as np
 import tifffile
 import yaml
 
-from cytolapse.annotations import IGNORE
+from cytolapse.annotations import IGNORE, Annotation
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -185,15 +185,20 @@ def _movie(folder: Path, task: Task, data: Path) -> str:
 def annotate(folder: Path, task: Task, data: Path, chosen: tuple[int, ...]) -> None:
     """An annotations folder with some frames of a task."""
     shutil.rmtree(folder, ignore_errors=True)
-    masks = task.masks(data)
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True)
     for frame in chosen:
-        labels = masks[frame] if isinstance(masks[frame], np.ndarray) else tifffile.imread(masks[frame])
-        labels = _margin_unjudged(labels.astype(np.int32), task.margin_px)
-        image, labels = _shrunk(image_of(task, data, frame), labels, task.shrink)
-        tifffile.imwrite(folder / f"images/t{frame:03d}.tif", image, compression="zlib")
-        tifffile.imwrite(folder / f"masks/t{frame:03d}.tif", labels, compression="zlib")
+        name, image, labels = still(task, data, frame, task.margin_px)
+        tifffile.imwrite(folder / f"images/{name}.tif", image, compression="zlib")
+        tifffile.imwrite(folder / f"masks/{name}.tif", labels, compression="zlib")
+
+
+def still(task: Task, data: Path, frame: int, margin_px: int) -> Annotation:
+    """A frame with its outlines, at the size that the network learns it; in the margin only drawn cells count."""
+    masks = task.masks(data)[frame]
+    labels = masks if isinstance(masks, np.ndarray) else tifffile.imread(masks)
+    labels = _margin_unjudged(labels.astype(np.int32), margin_px)
+    return Annotation(f"t{frame:03d}", *_shrunk(image_of(task, data, frame), labels, task.shrink))
 
 
 def _margin_unjudged(labels: np.ndarray, margin_px: int) -> np.ndarray:

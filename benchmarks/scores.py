@@ -22,13 +22,12 @@ def read(path: Path) -> np.ndarray:
     return tifffile.imread(path).squeeze().astype(np.int32)
 
 
-def read_in_field(path: Path, margin_px: int) -> np.ndarray:
+def drop_margin(labels: np.ndarray, margin_px: int) -> np.ndarray:
     """Labels without the cells that lie wholly in the strip along the border."""
-    labels = read(path)
-    if margin_px:
-        inside = np.unique(labels[margin_px:-margin_px, margin_px:-margin_px])
-        labels[~np.isin(labels, inside)] = 0
-    return labels
+    if not margin_px:
+        return labels
+    inside = np.unique(labels[margin_px:-margin_px, margin_px:-margin_px])
+    return np.where(np.isin(labels, inside), labels, 0)
 
 
 def export(results: Path, folder: Path) -> Path:
@@ -56,7 +55,7 @@ def precision_at(found: Path, truth: dict, judged, margin_px: int, ious=(0.5, 0.
         counts = np.zeros(3, int)
         for frame, mask in truth.items():
             if judged(frame):
-                cells = read_in_field(found / f"mask{frame:03d}.tif", margin_px)
+                cells = drop_margin(read(found / f"mask{frame:03d}.tif"), margin_px)
                 counts += np.array(match_cells(_image(mask), cells, iou)[:3])
         scores[f"AP{round(100 * iou)}"] = float(counts[0] / counts.sum())
     return scores
@@ -71,7 +70,7 @@ def detections(found: Path, markers: dict, margin_px: int) -> dict:
     """
     hits = extra = missed = merged = 0
     for frame, mask in markers.items():
-        truth, cells = _image(mask), read_in_field(found / f"mask{frame:03d}.tif", margin_px)
+        truth, cells = _image(mask), drop_margin(read(found / f"mask{frame:03d}.tif"), margin_px)
         owners = _owners(truth, cells)
         taken = set(owners.values())
         hits += len(taken)

@@ -1,0 +1,137 @@
+"""Annotated stills from CYTOLAPSE_DATA: which a network learns from, and which judge it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import data as movies
+import numpy as np
+import tifffile
+
+from cytolapse.annotations import Annotation
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A still to judge by.
+
+    Attributes
+    ----------
+    still : Annotation
+        With every cell drawn, but for those that lie wholly in the margin.
+    margin_px : int
+        Width of a strip along the border in which cells are not drawn.
+    tracked : bool
+        Whether a label is one cell through all stills of the task.
+    """
+
+    still: Annotation
+    margin_px: int = 0
+    tracked: bool = True
+
+
+@dataclass(frozen=True)
+class Stills:
+    """What a task gives.
+
+    Attributes
+    ----------
+    name : str
+    load : callable
+        Data folder -> annotations to learn from, stills to judge by. No still
+        is in both, and none that judges stands beside one that teaches where
+        there are enough to leave a stretch out.
+    train : dict
+        Settings of train, and the architecture.
+    """
+
+    name: str
+    load: Callable[[Path], tuple[list[Annotation], list[Judged]]]
+    train: dict[str, Any] = field(default_factory=dict)
+
+
+def _movie_stills(
+    name: str, train_frames: tuple[int, ...], apart: int, stretch: tuple[int, int] | None = None
+) -> Callable[[Path], tuple[list[Annotation], list[Judged]]]:
+    """Frames of one of the movies of `data.TASKS`, half as large where it says so.
+
+    Those that judge lie `apart` frames or more from those that teach.
+    """
+    task = next(task for task in movies.TASKS if task.name == name)
+
+    def load(data: Path) -> tuple[list[Annotation], list[Judged]]:
+        masks = task.masks(data)
+        first, last = stretch or (0, max(masks))
+        far = [
+            frame
+            for frame in sorted(masks)
+            if first <= frame <= last and min(abs(frame - each) for each in train_frames) >= apart
+        ]
+        train = [movies.still(task, data, frame, task.margin_px) for frame in train_frames]
+        return train, [Judged(movies.still(task, data, frame, 0), task.margin_px // task.shrink) for frame in far]
+
+    return load
+
+
+def _simulated(data: Path) -> tuple[list[Annotation], list[Judged]]:
+    """Fluo-N2DH-SIM+: seven frames of the first half; the last two fifths judge."""
+    folder = data / "Fluo-N2DH-SIM+"
+    images, masks = movies.frames(folder / "01", "t"), movies.frames(folder / "01_GT/SEG", "man_seg")
+    read = lambda frame: Annotation(  # noqa: E731 - one use
+        f"t{frame:03d}", tifffile.imread(images[frame]), tifffile.imread(masks[frame]).astype(np.int32)
+    )
+    return [read(frame) for frame in (0, 5, 10, 15, 20, 25, 30)], [Judged(read(frame)) for frame in range(40, 65, 2)]
+
+
+def _data_science_bowl(data: Path) -> tuple[list[Annotation], list[Judged]]:
+    """DSB2018: of the images in the order of their ids each fifth judges."""
+    from skimage.io import imread
+
+    folder = data / "DSB2018-nuclei"
+    stills = []
+    for path in sorted((folder / "images").iterdir()):
+        image = imread(path)
+        image = image if image.ndim == 2 else image[..., :3].mean(-1).astype(np.uint8)
+        stills.append(Annotation(path.stem, image, imread(folder / "masks" / path.name).astype(np.int32)))
+    judged = [Judged(still, tracked=False) for still in stills[4::5]]
+    return [still for number, still in enumerate(stills) if number % 5 != 4], judged
+
+
+def _usiigaci(data: Path) -> tuple[list[Annotation], list[Judged]]:
+    """Seven stills of T98G in phase contrast, at half their size: four teach, three judge."""
+    folder = data / "Usiigaci-T98G-phase"
+    stills = []
+    for path in sorted((folder / "images").glob("*.tif")):
+        labels = tifffile.imread(folder / "masks" / path.name).squeeze().astype(np.int32)
+        stills.append(Annotation(path.stem, tifffile.imread(path).squeeze(), labels))
+    return stills[::2], [Judged(still, tracked=False) for still in stills[1::2]]
+
+
+def _yeast(data: Path) -> tuple[list[Annotation], list[Judged]]:
+    """Ten frames of budding yeast: the first four teach, the last four judge."""
+    folder = data / "yeastvision-yeast"
+    phase, labels = tifffile.imread(folder / "phase.tif"), tifffile.imread(folder / "masks_tracked.tif")
+    stills = [
+        Annotation(f"t{n:03d}", image, mask.astype(np.int32))
+        for n, (image, mask) in enumerate(zip(phase, labels, strict=True))
+    ]
+    return stills[:4], [Judged(still) for still in stills[6:]]
+
+
+TASKS = (
+    Stills("gowt1", _movie_stills("gowt1", movies.GOWT1, apart=3), movies.TRAINING["gowt1"]),
+    Stills("hela", _movie_stills("hela", movies.HELA, apart=3), movies.TRAINING["hela"]),
+    Stills("ecoli", _movie_stills("ecoli", movies.ECOLI, apart=5, stretch=(33, 59)), movies.TRAINING["ecoli"]),
+    Stills("sim", _simulated, {"train": {"steps": 800, "steps_held_out": 400, "crop_px": 192, "batch_crops": 4}}),
+    Stills("dsb", _data_science_bowl, {"train": {"steps": 2000, "steps_held_out": 600, "crop_px": 128}}),
+    Stills("usiigaci", _usiigaci, {"train": {"steps": 800, "steps_held_out": 400, "crop_px": 192, "batch_crops": 4}}),
+    Stills(
+        "yeast",
+        _yeast,
+        {
+            "architecture": "googlenet_unet_small",
+            "train": {"steps": 400, "steps_held_out": 200, "crop_px": 192, "batch_crops": 4},
+        },
+    ),
+)
