@@ -18,8 +18,8 @@ import data as movies
 import numpy as np
 import pandas as pd
 import stills
+from scores import drop_margin, write_between_marks
 
-from cytolapse.annotations import Annotation
 from cytolapse.devices import choose_device
 from cytolapse.evaluation import roc_area
 from cytolapse.judgement import cell_histogram, usual_area_px
@@ -27,7 +27,6 @@ from cytolapse.labeling import label_cells, least_area_px
 from cytolapse.learning import choose_precision, predict_still, prepare_still
 from cytolapse.training import train
 from planning.settings import read_settings
-from scores import drop_margin, write_between_marks
 
 DOCS = movies.REPOSITORY / "docs/accuracy.md"
 IOUS = (0.5, 0.75, 0.8)
