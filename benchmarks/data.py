@@ -60,9 +60,6 @@ class Task:
     margin_px : int
         Width of a strip along the border in which cells are not in the truth:
         the Cell Tracking Challenge draws those alone that reach out of it.
-    shrink : int
-        The network learns from images at this part of their size, and is shown
-        the movie so (segment.resample).
     """
 
     name: str
@@ -72,7 +69,6 @@ class Task:
     judged: Callable[[int], bool]
     row: dict
     margin_px: int = 0
-    shrink: int = 1
 
 
 def _silver(sequence: str) -> Callable[[Path], dict]:
@@ -97,8 +93,6 @@ TASKS = (
         lambda frame: frame not in GOWT1,
         {"segment_channel": "gfp", "channels": "gfp", "object": "nucleus", "pixel_size_um": 0.2405, "interval": 5},
         margin_px=50,
-        # A nucleus is about 90 px wide: half of that is enough to draw it, at a quarter of the work.
-        shrink=2,
     ),
     Task(
         "hela",
@@ -121,7 +115,6 @@ TASKS = (
 
 # What differs from the defaults of config.yaml, and why.
 OVERRIDES = {
-    "gowt1": {"segment": {"resample": True}},
     # A rod's length says more of its growth than its area, and it has a volume.
     "ecoli": {"measure": {"volume_model": "rod"}, "analyse": {"size_quantity": "length"}},
 }
@@ -157,7 +150,7 @@ def prepare(folder: Path, tasks: tuple[Task, ...]) -> None:
         lines.append("\t".join(map(str, cells)))
         models[task.name] = {
             "annotations": f"annotations/{task.name}",
-            "pixel_size_um": row["pixel_size_um"] * task.shrink,
+            "pixel_size_um": row["pixel_size_um"],
             **TRAINING.get(task.name, {}),
         }
     (folder / "experiments.tsv").write_text("\n".join(lines) + "\n")
@@ -194,11 +187,11 @@ def annotate(folder: Path, task: Task, data: Path, chosen: tuple[int, ...]) -> N
 
 
 def still(task: Task, data: Path, frame: int, margin_px: int) -> Annotation:
-    """A frame with its outlines, at the size that the network learns it; in the margin only drawn cells count."""
+    """A frame with its outlines; in the margin only drawn cells count."""
     masks = task.masks(data)[frame]
     labels = masks if isinstance(masks, np.ndarray) else tifffile.imread(masks)
     labels = _margin_unjudged(labels.astype(np.int32), margin_px)
-    return Annotation(f"t{frame:03d}", *_shrunk(image_of(task, data, frame), labels, task.shrink))
+    return Annotation(f"t{frame:03d}", image_of(task, data, frame), labels)
 
 
 def _margin_unjudged(labels: np.ndarray, margin_px: int) -> np.ndarray:
@@ -208,18 +201,3 @@ def _margin_unjudged(labels: np.ndarray, margin_px: int) -> np.ndarray:
     inside = np.zeros(labels.shape, bool)
     inside[margin_px:-margin_px, margin_px:-margin_px] = True
     return np.where((labels == 0) & ~inside, IGNORE, labels).astype(labels.dtype)
-
-
-def _shrunk(image: np.ndarray, labels: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
-    """Blocks of pixels as one: their mean, and the label that most of them have."""
-    if factor == 1:
-        return image, labels
-    height, width = (side // factor for side in labels.shape)
-    blocks = [
-        each[: height * factor, : width * factor].reshape(height, factor, width, factor).transpose(1, 3, 0, 2)
-        for each in (image, labels)
-    ]
-    images, numbers = (each.reshape(factor**2, height, width) for each in blocks)
-    votes = np.stack([(numbers == number).sum(0) for number in numbers])
-    most = np.take_along_axis(numbers, votes.argmax(0)[None], axis=0)[0]
-    return images.mean(0).round().astype(image.dtype), most

@@ -45,13 +45,15 @@ def judge_part(task: stills.Stills, architecture: str | None, images: int | None
     model = train(teaching, **settings, pixel_size_um=None, channels=1, device="auto", start_from=None).model
     seconds = time.perf_counter() - start
     label = config["label"] | {"threshold": model.threshold}
+    label["network_scale"] = model.scale
     label["min_area_px"] = least_area_px(usual_area_px(each.labels for each in teaching))
     device = choose_device("auto")
     network, precision = model.network.to(device), choose_precision("auto", device)
     cells, histogram = [], 0
     for each in judging:
-        image = prepare_still(each.still, 1, model.normalisation)
-        probability = predict_still(network, image, device=device, precision=precision)
+        image = prepare_still(each.still, 1, model.normalisation, model.scale)
+        shape = each.still.labels.shape
+        probability = predict_still(network, image, shape=shape, device=device, precision=precision)
         histogram = histogram + cell_histogram([each.still], [probability])
         found = label_cells(probability.astype(np.float32) / 255, **label)
         cells.append(compare(each, drop_margin(found, each.margin_px)))

@@ -54,7 +54,7 @@ class Stills:
 def _movie_stills(
     name: str, train_frames: tuple[int, ...], apart: int, stretch: tuple[int, int] | None = None
 ) -> Callable[[Path], tuple[list[Annotation], list[Judged]]]:
-    """Frames of one of the movies of `data.TASKS`, half as large where it says so.
+    """Frames of one of the movies of `data.TASKS`.
 
     Those that judge lie `apart` frames or more from those that teach.
     """
@@ -69,7 +69,7 @@ def _movie_stills(
             if first <= frame <= last and min(abs(frame - each) for each in train_frames) >= apart
         ]
         train = [movies.still(task, data, frame, task.margin_px) for frame in train_frames]
-        return train, [Judged(movies.still(task, data, frame, 0), task.margin_px // task.shrink) for frame in far]
+        return train, [Judged(movies.still(task, data, frame, 0), task.margin_px) for frame in far]
 
     return load
 

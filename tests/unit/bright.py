@@ -27,8 +27,8 @@ class Bright(nn.Module):
         return torch.cat([self.weight * (image - 0.5), torch.full_like(image, -20.0)], dim=1)
 
 
-def a_model(network, architecture="googlenet_unet_small", *, pixel_size_um=None, channels=1):
-    return Model(network, architecture, channels, CLASSES, LINEAR, pixel_size_um, 900.0, 0.5, {"seed": 5})
+def a_model(network, architecture="googlenet_unet_small", *, pixel_size_um=None, scale=1.0, channels=1):
+    return Model(network, architecture, channels, CLASSES, LINEAR, pixel_size_um, 900.0, scale, 0.5, {"seed": 5})
 
 
 def untrained(architecture="googlenet_unet_small", **of_model):

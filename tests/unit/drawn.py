@@ -26,6 +26,7 @@ FIT = TARGETS | {
     "batch_crops": 2,
     "learning_rate": 1e-3,
     "augmentation": AUGMENTATION,
+    "scale": 1.0,
     "seed": 3,
     "threads": 1,
     "device": "cpu",

@@ -10,7 +10,7 @@ def test_perfect_probabilities_are_judged_perfect():
     annotations = [drawn(seed=1), drawn(seed=2)]
     targets = [make_targets(each.labels, **TARGETS)[:2] for each in annotations]
 
-    scores = judge(annotations, [np.rint(255 * each).astype(np.uint8) for each in targets])
+    scores = judge(annotations, [np.rint(255 * each).astype(np.uint8) for each in targets], 1.0)
 
     assert scores["roc_area"] == 1
     assert scores["ap_50"] == 1

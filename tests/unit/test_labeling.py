@@ -17,6 +17,7 @@ WATERSHED = {
     "split_neck": 0.7,
     "min_area_px": 20,
     "fill_holes": True,
+    "network_scale": 1.0,
 }
 THRESHOLD = {**WATERSHED, "method": "threshold"}
 

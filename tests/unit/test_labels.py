@@ -21,7 +21,7 @@ SETTINGS = {
 }
 
 
-def write_probability(folder, scale):
+def write_probability(folder, *, scale=1.0, network_scale=1.0):
     """Two cells that touch, then a frame without any."""
     cell, edge = maps = np.zeros((2, 48, 64))
     cell[10:40, 10:50] = 0.95
@@ -35,14 +35,14 @@ def write_probability(folder, scale):
         pixel_size_um=0.2,
         frame_interval_min=5,
         axes="TCYX",
-        description={"segment": {"scale": scale}},
+        description={"segment": {"scale": scale, "network_scale": network_scale}},
     )
 
 
 @pytest.fixture
 def stage(tmp_path):
     """Paths of a movie of two frames: two cells that touch, then none."""
-    write_probability(tmp_path, 1.0)
+    write_probability(tmp_path)
     info = {"status": "ok", "path": "a.tif", "pixel_size_um": 0.2, "frame_interval_min": 5.0}
     (tmp_path / "movie.json").write_text(json.dumps(info))
     (tmp_path / "model.json").write_text(json.dumps({"threshold": 0.5, "cell_area_px": 2000.0}))
@@ -80,7 +80,7 @@ def test_a_threshold_of_the_config_wins_over_the_models(stage):
 @pytest.mark.parametrize(("scale", "cells"), [(1.0, 2), (0.5, 0)])
 def test_a_cell_is_at_least_a_tenth_of_those_that_the_model_knows_at_the_scale_that_it_saw(stage, scale, cells):
     # Two cells of 600 pixels: 5,000 of the model's are 20,000 of a movie that was shown at half its size.
-    write_probability(stage, scale)
+    write_probability(stage, scale=scale)
     (stage / "model.json").write_text(json.dumps({"threshold": 0.5, "cell_area_px": 5000.0}))
 
     run(stage, min_area_px=None)
@@ -103,7 +103,7 @@ def test_the_records_of_the_stages_before_travel_on_with_the_threshold_that_was_
     run(stage)
 
     records = json.loads(read_metadata(stage / "confidence.parquet")["provenance"])
-    assert records["segment"] == {"scale": 1.0}
+    assert records["segment"] == {"scale": 1.0, "network_scale": 1.0}
     assert records["label"]["code"] == "abc"
     assert records["label"]["settings"]["threshold"] == json.loads((stage / "model.json").read_text())["threshold"]
     with StackReader(stage / "labels.tif") as stack:
@@ -132,7 +132,7 @@ def test_more_cells_than_16_bits_can_number_are_refused_with_the_frame(tmp_path)
         pixel_size_um=None,
         frame_interval_min=None,
         axes="TYX",
-        description={"segment": {"scale": 1.0}},
+        description={"segment": {"scale": 1.0, "network_scale": 1.0}},
     )
     (tmp_path / "movie.json").write_text(
         json.dumps({"status": "ok", "path": "a.tif", "pixel_size_um": 1, "frame_interval_min": 1})

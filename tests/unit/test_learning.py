@@ -52,9 +52,9 @@ def test_torch_is_as_it_was_after_a_reproducible_part():
 def test_each_channel_of_an_image_is_normalised_by_its_own_limits():
     plane = drawn().image
     normalisation = {"kind": "percentile", "low": 1.0, "high": 99.0, "clip": [-1.0, 4.0]}
-    two = prepare_still(Annotation("a", np.stack([plane, 100 * plane]), drawn().labels), 2, normalisation)
+    two = prepare_still(Annotation("a", np.stack([plane, 100 * plane]), drawn().labels), 2, normalisation, 0.5)
 
-    assert two.shape == (2, 80, 80)
+    assert two.shape == (2, 40, 40)
     assert np.allclose(two[0], two[1], atol=1e-4)
 
 
@@ -67,16 +67,17 @@ def test_each_channel_of_an_image_is_normalised_by_its_own_limits():
 )
 def test_an_image_with_another_number_of_channels_is_refused(channels, shape, message):
     with pytest.raises(ValueError, match=message):
-        prepare_still(Annotation("b", np.zeros(shape), np.zeros((8, 8), int)), channels, {})
+        prepare_still(Annotation("b", np.zeros(shape), np.zeros((8, 8), int)), channels, {}, 1.0)
 
 
-@pytest.mark.parametrize("shape", [(8, 16), (13, 5), (3, 50)])
-def test_an_image_of_any_size_gets_a_probability_for_every_pixel(shape):
+@pytest.mark.parametrize("shown", [(8, 16), (13, 5), (3, 50)])
+@pytest.mark.parametrize("shape", [(8, 16), (20, 31)])
+def test_an_image_of_any_size_gets_a_probability_for_every_pixel_as_annotated(shown, shape):
     network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, kernel_size=1))
     network.stride = 8
 
     probability = predict_still(
-        network, np.zeros((1, *shape), np.float32), device=torch.device("cpu"), precision=torch.float32
+        network, np.zeros((1, *shown), np.float32), shape=shape, device=torch.device("cpu"), precision=torch.float32
     )
 
     assert probability.shape == (2, *shape)

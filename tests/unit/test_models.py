@@ -33,6 +33,7 @@ def model():
         normalisation=NORMALISATION,
         pixel_size_um=0.24,
         cell_area_px=900.0,
+        scale=0.5,
         threshold=0.45,
         trained={"seed": 3, "steps": 10, "metrics": {"roc_area": 0.99}},
     )

@@ -16,7 +16,6 @@ from cytolapse.prediction import (
     forward,
     plan_tiles,
     predict,
-    resampling_scale,
     tile_shares,
 )
 
@@ -150,31 +149,6 @@ def test_a_large_frame_is_shown_in_tiles_and_a_small_one_whole():
 def test_an_overlap_that_leaves_nothing_of_a_tile_is_refused(tile_px, overlap_px):
     with pytest.raises(ValueError, match=rf"tile_px is {tile_px}, overlap_px is {overlap_px}; a tile must be at least"):
         a_predictor(a_model(Bright()), tile_px=tile_px, overlap_px=overlap_px)
-
-
-# scale
-
-
-@pytest.mark.parametrize(
-    ("movie_um", "model_um", "scale"),
-    [(0.5, 0.25, 2), (0.1, 0.2, 0.5), (0.24, 0.2405, 1), (None, 0.2, 1), (0.2, None, 1)],
-)
-def test_the_scale_is_the_ratio_of_the_pixel_sizes_where_both_are_known(movie_um, model_um, scale):
-    assert resampling_scale(movie_um, model_um) == pytest.approx(scale)
-
-
-def test_resampling_beyond_a_factor_of_2_is_warned_of(caplog):
-    resampling_scale(0.3, 0.2)
-    assert not caplog.records
-
-    resampling_scale(0.5, 0.2)
-    assert "resampled by 2.5 to the scale of the model (0.2 um/px): so large a factor costs accuracy" in caplog.text
-
-
-def test_a_pixel_size_that_is_not_known_is_warned_of(caplog):
-    resampling_scale(None, 0.2)
-
-    assert "the pixel size of the movie is not known" in caplog.text
 
 
 # speed that keeps the result

@@ -12,6 +12,7 @@ from bright import Bright, a_model, untrained
 from cytolapse import segmentation
 from cytolapse.models import NORMALISATION, save_model, weights_digest
 from cytolapse.movies import StackReader, open_movie
+from cytolapse.scaling import diameter_px
 from cytolapse.segmentation import ahead, movie_limits, segment_movie
 
 torch.set_num_threads(1)
@@ -59,6 +60,7 @@ def segmented(movie_json, weights, **settings):
         "overlap_px": 64,
         "precision": "float32",
         "resample": False,
+        "cell_diameter_px": None,
         "pixel_size_um": None,
         "threads": 1,
         "provenance": {"code": "abc"},
@@ -130,6 +132,7 @@ def test_the_stack_says_what_it_was_made_with(tmp_path):
             "precision": "float32",
             "seed": 5,
             "scale": 1.0,
+            "network_scale": 1.0,
         }
 
 
@@ -240,6 +243,28 @@ def test_the_pixel_size_that_is_stated_wins_over_the_files(tmp_path, bright):
     segmented(a_movie(tmp_path, moving_disk(frames=1)), "weights.safetensors", resample=True, pixel_size_um=0.25)
 
     assert set(bright.network.shown) == {(1, 1, 56, 72)}
+
+
+def test_a_model_sees_a_movie_at_its_working_scale(tmp_path, bright):
+    bright.scale = 0.5
+    frames = moving_disk(frames=1)
+
+    path = segmented(a_movie(tmp_path, frames), "weights.safetensors")
+
+    assert set(bright.network.shown) == {(1, 1, 32, 40)}  # 25 x 35 px, and up to a multiple of 8
+    with StackReader(path) as stack:
+        assert stack.shape == (1, 2, 50, 70)
+        assert ((stack.read(0, 0) > 127) != (frames[0] > 2000)).mean() < 0.02
+        assert stack.description["segment"]["network_scale"] == 0.5
+
+
+def test_a_movie_of_cells_twice_as_wide_is_shown_at_half_its_size(tmp_path, bright):
+    bright.pixel_size_um = 0.25
+    movie_json = a_movie(tmp_path, moving_disk(frames=1), pixel_size_um=0.25)
+
+    segmented(movie_json, "weights.safetensors", resample=True, cell_diameter_px=2 * diameter_px(900.0))
+
+    assert set(bright.network.shown) == {(1, 1, 32, 40)}
 
 
 def test_without_resample_the_pixel_size_does_not_matter(tmp_path, bright):

@@ -16,7 +16,14 @@ from cytolapse.models import NORMALISATION, load_model
 from cytolapse.training import TrainingRejected, cross_validate, split_held_out, train, train_model, train_or_keep
 from planning.digests import WORKFLOW, _reached
 
-TRAIN = FIT | {"steps": 3, "steps_held_out": 3, "hold_out": 0.25, "floor_roc_area": 0.0, "pixel_size_um": 0.5}
+TRAIN = {name: value for name, value in FIT.items() if name != "scale"} | {
+    "steps": 3,
+    "steps_held_out": 3,
+    "hold_out": 0.25,
+    "floor_roc_area": 0.0,
+    "pixel_size_um": 0.5,
+    "working_diameter_px": None,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -127,8 +134,10 @@ def test_cross_validation_gives_every_image_the_answer_of_a_network_that_has_not
     assert list(probabilities) == ["image0", "image1", "image2"]
     rest = [annotations[0], annotations[2]]
     network, _ = fit_network(rest, phase="test", check=None, **FIT | {"steps": 2})
-    image = prepare_still(annotations[1], 1, NORMALISATION)
-    alone = predict_still(network, image, device=torch.device("cpu"), precision=torch.float32)
+    image = prepare_still(annotations[1], 1, NORMALISATION, 1.0)
+    alone = predict_still(
+        network, image, shape=annotations[1].labels.shape, device=torch.device("cpu"), precision=torch.float32
+    )
     assert (probabilities["image1"] == alone).all()
 
 

@@ -108,8 +108,8 @@ def test_another_pixel_size_runs_measure_and_on(project):
     assert project.would_run() == Counter(AFTER_LABEL)
 
 
-def test_another_pixel_size_runs_segment_and_on_where_the_model_resamples(project):
-    project.configure(overrides={"drawn": {"segment": {"resample": True}}})
+def test_another_pixel_size_runs_segment_and_on_where_that_of_the_model_is_known(project):
+    project.configure(models={"trained": {**project.config["models"]["trained"], "pixel_size_um": 0.1}})
     run = project.snakemake()
     assert run.code == 0, run.text
     project.edit_sheet("experiments.tsv", "0.1\t5", "0.2\t5")

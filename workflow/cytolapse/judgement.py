@@ -17,7 +17,9 @@ _IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(9))
 _LABELLING = {"method": "watershed", "seed_threshold": 0.2, "split_depth": 0.2, "split_neck": 0.7, "fill_holes": True}
 
 
-def judge(annotations: Sequence[Annotation], probabilities: Sequence[np.ndarray]) -> dict[str, Any]:
+def judge(
+    annotations: Sequence[Annotation], probabilities: Sequence[np.ndarray], network_scale: float
+) -> dict[str, Any]:
     """All scores of probabilities, with the threshold that serves them best.
 
     Cells are labelled by watershed with fixed settings, not with those of
@@ -28,6 +30,8 @@ def judge(annotations: Sequence[Annotation], probabilities: Sequence[np.ndarray]
     annotations : sequence of Annotation
     probabilities : sequence of uint8 arrays of shape (classes, y, x)
         In the same order; 255 is a probability of 1.
+    network_scale : float
+        As for `labeling.label_cells`.
 
     Returns
     -------
@@ -45,6 +49,7 @@ def judge(annotations: Sequence[Annotation], probabilities: Sequence[np.ndarray]
             probability.astype(np.float32) / 255,
             threshold=threshold,
             min_area_px=min_area_px,
+            network_scale=network_scale,
             **_LABELLING,
         )
 

@@ -1,5 +1,7 @@
 """Probabilities of one frame -> labels: which pixels are cells, and which pixels are one cell."""
 
+import math
+
 import numpy as np
 from scipy import ndimage
 
@@ -11,11 +13,11 @@ _LEVEL_STEP = 0.1
 _LEAST_PART = 0.1
 # Fewest pixels of a seed, as a part of the fewest pixels of a cell.
 _SEED_PART = 0.25
-# Half of a width is uncertain by about this much: of two rods that is a lot, of two large nuclei little.
+# Half of a width is uncertain by about this many pixels of the network: of two rods that is a lot, of two nuclei little.
 _UNCERTAIN_PX = 2.0
 # With more regions than this, one pass over the frame is faster than a crop each.
 _MANY_REGIONS = 100
-# Pixels around a crop, so that smoothing sees the same as in the whole frame.
+# Pixels of the network around a crop, so that smoothing sees the same as in the whole frame.
 _CROP_MARGIN_PX = 5
 _FOUR = ndimage.generate_binary_structure(2, 1)
 _EIGHT = ndimage.generate_binary_structure(2, 2)
@@ -36,6 +38,7 @@ def label_cells(
     split_neck: float,
     min_area_px: int,
     fill_holes: bool,
+    network_scale: float,
 ) -> np.ndarray:
     """Label every cell of one frame.
 
@@ -49,8 +52,8 @@ def label_cells(
     meet, on the ridge of the edge [1]_. A region without a seed stays one
     cell. The shape's word is the neck: where what is now one cell has a waist
     narrower than `split_neck` times the narrower of the two parts that it
-    joins, it is cut there; 4 pixels are added to either width, so that small
-    cells need a clearer neck. A part smaller than `min_area_px` goes to the
+    joins, it is cut there; 4 pixels of the network are added to either width, so
+    that small cells need a clearer neck. A part smaller than `min_area_px` goes to the
     neighbours that it touches; a region that small is dropped.
 
     Without the class edge the interior is the probability of cell.
@@ -74,12 +77,15 @@ def label_cells(
     split_neck : float
         Width of a neck, over that of the narrower part, below which it is
         cut; 0 cuts none. Widths are twice the greatest distance to the
-        outside, and 4 px; holes too small for a cell do not count as outside.
+        outside, and 4 px of the network; holes too small for a cell do not count as outside.
         Read by `watershed` alone.
     min_area_px : int
         Fewest pixels of a cell.
     fill_holes : bool
         Whether background enclosed by one cell becomes part of it.
+    network_scale : float
+        Pixels of the network a pixel of the frame: what the network is unsure
+        of is counted in its own pixels.
 
     Returns
     -------
@@ -105,8 +111,8 @@ def label_cells(
         raise ValueError(f"no labelling method is called {method!r}; the methods are {', '.join(METHODS)}")
     labels = _components(probability[0] > threshold, min_area_px)
     if method == "watershed":
-        labels = _part(labels, probability, seed_threshold, split_depth, min_area_px)
-        labels = _cut_necks(labels, split_neck, min_area_px)
+        labels = _part(labels, probability, seed_threshold, split_depth, min_area_px, 1 / network_scale)
+        labels = _cut_necks(labels, split_neck, min_area_px, 1 / network_scale)
     if fill_holes:
         labels = _filled(labels)
     return _in_order(labels)
@@ -125,7 +131,12 @@ def _components(mask: np.ndarray, min_area_px: float) -> np.ndarray:
 
 
 def _part(
-    regions: np.ndarray, probability: np.ndarray, seed_threshold: float, split_depth: float, min_area_px: int
+    regions: np.ndarray,
+    probability: np.ndarray,
+    seed_threshold: float,
+    split_depth: float,
+    min_area_px: int,
+    network_px: float,
 ) -> np.ndarray:
     """Split the regions that hold several seeds; leave the others as they are."""
     boxes = ndimage.find_objects(regions)
@@ -133,10 +144,10 @@ def _part(
     labels = regions.copy()
     highest = len(boxes)
     for number, window in enumerate(windows, 1):
-        window = _widened(window)
+        window = _widened(window, network_px)
         here = regions[window]
         mask = here == number if len(windows) > 1 or len(boxes) == 1 else here > 0
-        interior = _interior(probability[(slice(None), *window)])
+        interior = _interior(probability[(slice(None), *window)], network_px)
         seeds = _seeds(interior, mask, seed_threshold, split_depth, _SEED_PART * min_area_px)
         for region in _crowded(seeds, here):
             box = boxes[region - 1]
@@ -150,20 +161,21 @@ def _part(
     return labels
 
 
-def _widened(window: tuple[slice, slice]) -> tuple[slice, slice]:
+def _widened(window: tuple[slice, slice], network_px: float) -> tuple[slice, slice]:
     if window[0].start is None:
         return window
-    return tuple(slice(max(0, each.start - _CROP_MARGIN_PX), each.stop + _CROP_MARGIN_PX) for each in window)
+    margin_px = math.ceil(_CROP_MARGIN_PX * network_px)
+    return tuple(slice(max(0, each.start - margin_px), each.stop + margin_px) for each in window)
 
 
-def _interior(probability: np.ndarray) -> np.ndarray:
+def _interior(probability: np.ndarray, network_px: float) -> np.ndarray:
     """How far inside a cell a pixel is: at most 1, low on edges and outside."""
     cell_minus_edge = probability[0] - probability[1] if len(probability) == 2 else probability[0]
     # one pixel of smoothing: the ridge between two cells is often one pixel wide and broken
-    return ndimage.gaussian_filter(cell_minus_edge, 1.0)
+    return ndimage.gaussian_filter(cell_minus_edge, network_px)
 
 
-def _cut_necks(labels: np.ndarray, split_neck: float, min_area_px: int) -> np.ndarray:
+def _cut_necks(labels: np.ndarray, split_neck: float, min_area_px: int, network_px: float) -> np.ndarray:
     """Cut each label where it has a neck between two wider parts."""
     if split_neck == 0:
         return labels
@@ -173,7 +185,7 @@ def _cut_necks(labels: np.ndarray, split_neck: float, min_area_px: int) -> np.nd
         if window is None:
             continue
         mask = np.pad(labels[window] == number, 1)
-        seeds = _wide_places(_without_small_holes(mask, min_area_px), split_neck)
+        seeds = _wide_places(_without_small_holes(mask, min_area_px), split_neck, network_px)
         if seeds.max() > 1:
             parts = _grown(np.where(mask, seeds, 0), mask, -ndimage.distance_transform_edt(mask), min_area_px)[
                 1:-1, 1:-1
@@ -194,12 +206,12 @@ def _without_small_holes(mask: np.ndarray, min_area_px: int) -> np.ndarray:
     return mask | small[holes]
 
 
-def _wide_places(mask: np.ndarray, split_neck: float) -> np.ndarray:
+def _wide_places(mask: np.ndarray, split_neck: float, network_px: float) -> np.ndarray:
     """The parts of a shape that lie between necks, each by its widest place, 1 to n."""
     from skimage.morphology import local_maxima, reconstruction
 
     # On a scale of logarithms a neck of a given part of the width is a dip of a given depth.
-    dip = np.log(ndimage.distance_transform_edt(mask) + _UNCERTAIN_PX)
+    dip = np.log(ndimage.distance_transform_edt(mask) + _UNCERTAIN_PX * network_px)
     if ndimage.label(local_maxima(dip), _EIGHT)[1] == 1:
         return mask.astype(np.int32)
     leveled = reconstruction(dip + np.log(split_neck), dip, footprint=_EIGHT)

@@ -81,7 +81,8 @@ def label_movie(
     card = json.loads(Path(model_json).read_text())
     rows = []
     with StackReader(probability_path) as stack:
-        usual_area_px = card["cell_area_px"] / stack.description["segment"].get("scale", 1.0) ** 2
+        shown = stack.description["segment"]
+        usual_area_px = card["cell_area_px"] / shown["scale"] ** 2
         settings = {
             "method": method,
             "threshold": card["threshold"] if threshold is None else threshold,
@@ -90,6 +91,7 @@ def label_movie(
             "split_neck": split_neck,
             "min_area_px": least_area_px(usual_area_px) if min_area_px is None else min_area_px,
             "fill_holes": fill_holes,
+            "network_scale": shown["network_scale"],
         }
         # With what was used, also where it is the model's.
         own = {"label": {**provenance, "settings": settings}} if provenance else {}

@@ -24,6 +24,7 @@ from cytolapse.crowding import Donor, cut_donors
 from cytolapse.devices import choose_device
 from cytolapse.models import CLASSES, NORMALISATION, compress, load_model, normalisation_limits, normalise
 from cytolapse.networks import build_network
+from cytolapse.scaling import resize_images, resize_labels, scaled_shape
 from cytolapse.targets import make_targets, weighted_loss
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ _LOG_ROWS = 200
 
 
 class Still(NamedTuple):
-    """An annotated image made ready: image (channels, y, x) normalised and linear in light, labels (y, x)."""
+    """An annotated image as large as the network sees it: image (channels, y, x) normalised, linear in light."""
 
     image: np.ndarray
     labels: np.ndarray
@@ -57,6 +58,7 @@ def fit_network(
     gap_weight: float,
     gap_px: float,
     augmentation: Mapping[str, Any],
+    scale: float,
     seed: int,
     threads: int,
     device: str,
@@ -91,6 +93,8 @@ def fit_network(
         As for `targets.make_targets`.
     augmentation : mapping
         Settings of `augmentation.augment`.
+    scale : float
+        Factor by which the images are enlarged for the network.
     seed, threads : int
         Of this training; both belong to the result.
     device, precision : str
@@ -127,7 +131,7 @@ def fit_network(
         network = _starting_network(architecture, channels, start_from)
         if crop_px % network.stride:
             raise ValueError(f"crop_px is {crop_px}; {architecture} needs a multiple of {network.stride} px")
-        stills = [Still(_normalised(each, channels, NORMALISATION), _in_order(each.labels)) for each in annotations]
+        stills = [_scaled_still(each, channels, scale) for each in annotations]
         donors = [donor for still in stills for donor in cut_donors(*still)] if augmentation["crowded_fraction"] else []
         log.info("%s: %d cells that can be set beside others", phase, len(donors))
         network = network.to(where, memory_format=torch.channels_last).train()
@@ -154,6 +158,12 @@ def fit_network(
                 losses = []
     columns = ["phase", "step", "learning_rate", "loss", "held_out_roc_area"]
     return network.eval(), pd.DataFrame(rows, columns=columns).astype({"held_out_roc_area": "float64"})
+
+
+def _scaled_still(annotation: Annotation, channels: int, scale: float) -> Still:
+    shape = scaled_shape(annotation.labels.shape, scale)
+    image = resize_images(_normalised(annotation, channels, NORMALISATION)[None], shape)[0].numpy()
+    return Still(image, resize_labels(_in_order(annotation.labels), shape))
 
 
 def _in_order(labels: np.ndarray) -> np.ndarray:
@@ -302,22 +312,27 @@ def reproducible(seed: int, threads: int) -> Iterator[None]:
             torch.utils.deterministic.fill_uninitialized_memory = before[4]
 
 
-def prepare_still(annotation: Annotation, channels: int, normalisation: Mapping[str, Any]) -> np.ndarray:
-    """The image of an annotation, normalised by its own limits, one channel at a time, and compressed.
+def prepare_still(annotation: Annotation, channels: int, normalisation: Mapping[str, Any], scale: float) -> np.ndarray:
+    """The image of an annotation as a network sees it.
+
+    It is normalised by its own limits, one channel at a time, resized and
+    compressed.
 
     Returns
     -------
     float32 array of shape (channels, y, x)
+        Enlarged by `scale`.
 
     Raises
     ------
     ValueError
         If the image has another number of channels.
     """
-    return compress(torch.from_numpy(_normalised(annotation, channels, normalisation)), normalisation).numpy()
+    light = _normalised(annotation, channels, normalisation)[None]
+    return compress(resize_images(light, scaled_shape(annotation.labels.shape, scale))[0], normalisation).numpy()
 
 
-def _normalised(annotation: Annotation, channels: int, normalisation: Mapping[str, Any]) -> np.ndarray:
+def _normalised(annotation: Annotation, channels: int, normalisation: Mapping[str, Any]) -> Tensor:
     image = annotation.image if annotation.image.ndim == 3 else annotation.image[None]
     if len(image) != channels:
         wanted = "one plane (y, x)" if channels == 1 else f"{channels} planes (channel, y, x)"
@@ -326,21 +341,31 @@ def _normalised(annotation: Annotation, channels: int, normalisation: Mapping[st
             "(channels of the model in config.yaml)"
         )
     planes = [normalise(plane, normalisation_limits([plane], normalisation), normalisation) for plane in image]
-    return np.stack(planes)
+    return torch.from_numpy(np.stack(planes))
 
 
-def predict_still(network: nn.Module, image: np.ndarray, *, device: torch.device, precision: torch.dtype) -> np.ndarray:
-    """Probabilities of one normalised image, as the pipeline stores them.
+def predict_still(
+    network: nn.Module,
+    image: np.ndarray,
+    *,
+    shape: tuple[int, int],
+    device: torch.device,
+    precision: torch.dtype,
+) -> np.ndarray:
+    """Probabilities of one image, as the pipeline stores them.
 
     Parameters
     ----------
     network : nn.Module
         On `device`, in evaluation mode.
     image : float32 array of shape (channels, y, x)
+        From `prepare_still`.
+    shape : (int, int)
+        Rows and columns of the image as annotated.
 
     Returns
     -------
-    uint8 array of shape (classes, y, x)
+    uint8 array of shape (classes, *shape)
         255 is a probability of 1.
     """
     height, width = image.shape[1:]
@@ -349,7 +374,8 @@ def predict_still(network: nn.Module, image: np.ndarray, *, device: torch.device
     padded = np.pad(image, beyond, mode="symmetric")
     tensor = torch.from_numpy(padded)[None].to(device).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode(), _autocast(device, precision):
-        probability = torch.sigmoid(network(tensor).float())[0, :, :height, :width]
+        probability = torch.sigmoid(network(tensor).float())[..., :height, :width]
+        probability = resize_images(probability, shape)[0].clamp_(0, 1)
     return torch.round(255 * probability).to(torch.uint8).cpu().numpy()
 
 

@@ -37,6 +37,7 @@ KEYS = (
     "normalisation",
     "pixel_size_um",
     "cell_area_px",
+    "scale",
     "threshold",
     "trained",
     "digest",
@@ -64,7 +65,9 @@ class Model:
     pixel_size_um : float or None
         Pixel size that the model was trained at; None where not known.
     cell_area_px : float
-        Median area of the cells that it learned from.
+        Median area of the cells that it learned from, in the pixels of their images.
+    scale : float
+        Factor by which those images were enlarged for the network.
     threshold : float
         Probability of cell above which a pixel is cell, as chosen in training.
     trained : dict
@@ -79,6 +82,7 @@ class Model:
     normalisation: dict[str, Any]
     pixel_size_um: float | None
     cell_area_px: float
+    scale: float
     threshold: float
     trained: dict[str, Any] = field(default_factory=dict)
 
@@ -120,7 +124,7 @@ def save_model(model: Model, weights_path: str | os.PathLike, json_path: str | o
         The model file (safetensors).
     json_path : path
         model.json: digest, architecture, channels, classes, normalisation,
-        threshold, pixel size, area of a cell and metrics. It holds no times and no versions:
+        threshold, pixel size, area of a cell, scale and metrics. It holds no times and no versions:
         the same weights give the same file.
     half : bool
         Store the convolutions as float16, half the size, for a file that
@@ -143,6 +147,7 @@ def save_model(model: Model, weights_path: str | os.PathLike, json_path: str | o
         "normalisation": model.normalisation,
         "pixel_size_um": model.pixel_size_um,
         "cell_area_px": model.cell_area_px,
+        "scale": model.scale,
         "threshold": model.threshold,
     }
     metadata = {"format": FORMAT, **described, "trained": model.trained, "digest": digest}
@@ -205,6 +210,7 @@ def load_model(weights_path: str | os.PathLike) -> Model:
         normalisation=metadata["normalisation"],
         pixel_size_um=metadata["pixel_size_um"],
         cell_area_px=metadata["cell_area_px"],
+        scale=metadata["scale"],
         threshold=metadata["threshold"],
         trained=metadata["trained"],
     )

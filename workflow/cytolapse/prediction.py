@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.googlenet import BasicConv2d
 
 from cytolapse.models import Model, compress
+from cytolapse.scaling import resize_images, scaled_shape
 
 log = logging.getLogger(__name__)
 
@@ -22,9 +22,6 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 TRIAL_PX = 512  # side of the tile that is timed
 # The quicker arithmetic must be this much quicker: two runs should not choose differently by chance.
 WORTHWHILE = 1.2
-# A model is no better at its own scale than at one this near, and resampling blurs.
-SAME_SCALE = 1.05
-BIG_RESAMPLING = 2.0
 
 
 def choose_precision(precision: str, model: Model, device: torch.device) -> torch.dtype:
@@ -111,36 +108,6 @@ def forward(network: nn.Module, images: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.sigmoid(logits)
 
 
-def resampling_scale(movie_um: float | None, model_um: float | None) -> float:
-    """By what factor to enlarge the frames to show them at the model's scale.
-
-    Parameters
-    ----------
-    movie_um, model_um : float or None
-        Pixel sizes, in micrometres.
-
-    Returns
-    -------
-    float
-        1 where a pixel size is not known, or where the two are alike.
-    """
-    if movie_um is None or model_um is None:
-        log.warning(
-            "resample is on, but the pixel size of the %s is not known: the frames are taken as they are",
-            "movie" if movie_um is None else "model",
-        )
-        return 1.0
-    scale = movie_um / model_um
-    if 1 / SAME_SCALE <= scale <= SAME_SCALE:
-        return 1.0
-    text = "the frames (%.4g um/px) are resampled by %.3g to the scale of the model (%.4g um/px)"
-    if 1 / BIG_RESAMPLING <= scale <= BIG_RESAMPLING:
-        log.info(text, movie_um, scale, model_um)
-    else:
-        log.warning(text + ": so large a factor costs accuracy; train on images like these", movie_um, scale, model_um)
-    return scale
-
-
 class Tile(NamedTuple):
     """A part of frame `image`: rows from y to y + height, columns from x to x + width."""
 
@@ -174,7 +141,8 @@ class Predictor:
     overlap_px : int
         Overlap of neighbouring tiles.
     scale : float
-        Factor to enlarge an image by for the network.
+        Factor to enlarge an image by for the network: the model's own, times
+        that of the movie.
 
     Attributes
     ----------
@@ -221,7 +189,7 @@ class Predictor:
 
     def frames_at_once(self, shape: tuple[int, int]) -> int:
         """Frames of a shape to hand over together: one where a frame is cut into tiles."""
-        tiles = self._tiles(1, *self._padded(self._scaled(shape)))
+        tiles = self._tiles(1, *self._padded(scaled_shape(shape, self._scale)))
         return self.batch if len(tiles) == 1 else 1
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
@@ -257,22 +225,18 @@ class Predictor:
         shape = images.shape[1:]
         with torch.inference_mode():
             x = self._send(images)[:, None]  # (n, 1, y, x)
-            scaled = self._scaled(shape)
-            if scaled != shape:
-                x = _resized(x, scaled)  # (n, 1, y', x')
+            scaled = scaled_shape(shape, self._scale)
+            x = resize_images(x, scaled)  # (n, 1, y', x')
             x = compress(x, self._normalisation)
             x = _mirrored(x, self._padded(scaled))  # (n, 1, y'', x''), multiples of the stride
             x = self._tiled(x)[..., : scaled[0], : scaled[1]]  # (n, classes, y', x')
-            return _resized(x, shape).clamp_(0, 1) if scaled != shape else x
+            return resize_images(x, shape).clamp_(0, 1)
 
     def _send(self, images: np.ndarray) -> Tensor:
         tensor = torch.from_numpy(images)
         if self.device.type == "cuda":
             return tensor.pin_memory().to(self.device, non_blocking=True)
         return tensor
-
-    def _scaled(self, shape: tuple[int, int]) -> tuple[int, int]:
-        return tuple(max(1, round(side * self._scale)) for side in shape)
 
     def _padded(self, shape: tuple[int, int]) -> tuple[int, int]:
         return tuple(round_up(side, self._stride) for side in shape)
@@ -335,10 +299,6 @@ class Predictor:
 
 def _memory_ran_out(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "ALLOC_FAILED" in str(error)
-
-
-def _resized(x: Tensor, shape: tuple[int, int]) -> Tensor:
-    return F.interpolate(x, size=shape, mode="bilinear", align_corners=False, antialias=True)
 
 
 def _mirrored(x: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -437,6 +397,6 @@ def predict(
         batch_frames=1,
         tile_px=tile_px,
         overlap_px=overlap_px,
-        scale=1.0,
+        scale=model.scale,
     )
     return predictor.probabilities(image[None])[0].cpu().numpy()

@@ -21,7 +21,8 @@ from tqdm import tqdm
 from cytolapse.devices import choose_device, device_name
 from cytolapse.models import load_model, normalisation_limits, normalise, weights_digest
 from cytolapse.movies import Movie, open_movie, write_stack
-from cytolapse.prediction import Predictor, choose_precision, resampling_scale
+from cytolapse.prediction import Predictor, choose_precision
+from cytolapse.scaling import movie_scale
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ def segment_movie(
     overlap_px: int,
     precision: str,
     resample: bool,
+    cell_diameter_px: float | None,
     pixel_size_um: float | None,
     threads: int,
     provenance: dict | None,
@@ -61,16 +63,21 @@ def segment_movie(
     device, precision, batch_frames, tile_px, overlap_px
         As in `Predictor`.
     resample : bool
-        Show the network the image at the pixel size that it was trained at,
+        Show the network the movie at the pixel size that it was trained at,
         where that and the movie's are known; the probabilities are brought
         back to the movie's own pixels.
+    cell_diameter_px : float or None
+        Diameter of a usual cell of the movie, where it is to be shown at the
+        size of the cells that the model learned from; wins over pixel sizes.
     pixel_size_um : float or None
         As stated in experiments.tsv; None takes the file's.
     threads : int
         Threads that torch may use on a CPU.
     provenance : dict or None
         Record of this stage. Digest of the model, device, precision, seed
-        and the scale that frames were shown at are added, and it is kept in the description of the stack.
+        and the factors that frames were enlarged by are added: scale, to the
+        size of the model's annotations, and network_scale, to that at which
+        the network saw them. It is kept in the description of the stack.
 
     Raises
     ------
@@ -94,7 +101,13 @@ def segment_movie(
         )
     torch.set_num_threads(threads)
     size_um = info["pixel_size_um"] if pixel_size_um is None else pixel_size_um
-    scale = resampling_scale(size_um, model.pixel_size_um) if resample else 1.0
+    scale = movie_scale(
+        resample=resample,
+        movie_um=size_um,
+        model_um=model.pixel_size_um,
+        movie_diameter_px=cell_diameter_px,
+        model_area_px=model.cell_area_px,
+    )
     predictor = Predictor(
         model,
         device=chosen,
@@ -102,7 +115,7 @@ def segment_movie(
         batch_frames=batch_frames,
         tile_px=tile_px,
         overlap_px=overlap_px,
-        scale=scale,
+        scale=scale * model.scale,
     )
     facts = {
         "model_digest": weights_digest(model.network.state_dict()),
@@ -110,6 +123,7 @@ def segment_movie(
         "precision": str(predictor.precision).removeprefix("torch."),
         "seed": model.trained.get("seed"),
         "scale": scale,
+        "network_scale": scale * model.scale,
     }
     log.info("%s: model %s, %s in %s", info["path"], facts["model_digest"], facts["device"], facts["precision"])
     clock = Clock()

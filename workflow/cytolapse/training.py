@@ -18,6 +18,7 @@ from cytolapse.files import atomic_path
 from cytolapse.judgement import cell_histogram, curve_rows, draw_roc, judge, pixel_scores, usual_area_px
 from cytolapse.learning import choose_precision, fit_network, predict_still, prepare_still, reproducible
 from cytolapse.models import CLASSES, NORMALISATION, Model, load_model, save_model, weights_digest
+from cytolapse.scaling import diameter_px, working_scale
 
 log = logging.getLogger(__name__)
 
@@ -133,6 +134,7 @@ def train(
     hold_out: float,
     floor_roc_area: float,
     pixel_size_um: float | None,
+    working_diameter_px: float | None,
     **settings: Any,
 ) -> Training:
     """Train on a part, judge and choose the threshold on the rest, then train on all.
@@ -155,8 +157,10 @@ def train(
         training images.
     pixel_size_um : float or None
         Pixel size of the annotated images, where known.
+    working_diameter_px : float or None
+        As for `scaling.working_scale`.
     **settings
-        As for `learning.fit_network`: channels, architecture, seed, ...
+        As for `learning.fit_network`, but for scale: channels, architecture, seed, ...
 
     Returns
     -------
@@ -170,6 +174,12 @@ def train(
         As for `learning.fit_network` and `split_held_out`.
     """
     metrics: dict[str, Any] = {"held_out": None}
+    cell_area_px = usual_area_px(each.labels for each in annotations)
+    settings["scale"] = working_scale(cell_area_px, working_diameter_px)
+    log.info(
+        "cells are %.3g px wide; the network sees the images enlarged by %.3g",
+        *(diameter_px(cell_area_px), settings["scale"]),
+    )
     logs, points = [], []
     rest, held_out = split_held_out(annotations, hold_out, settings["seed"])
     if held_out:
@@ -182,7 +192,7 @@ def train(
         probabilities = list(_predictions(network, held_out, settings))
         logs.append(rows)
         points.append(curve_rows("held_out", cell_histogram(held_out, probabilities)))
-        metrics["held_out"] = judge(held_out, probabilities)
+        metrics["held_out"] = judge(held_out, probabilities, settings["scale"])
         _check_floor("images left out", metrics["held_out"]["roc_area"], floor_roc_area, metrics)
     else:
         log.warning("no image is held out: threshold and scores come from the training images and flatter the model")
@@ -193,9 +203,10 @@ def train(
     metrics["training"] = pixel_scores(annotations, histogram)
     _check_floor("the training images", metrics["training"]["roc_area"], floor_roc_area, metrics)
     if not held_out:
-        metrics["training"] = judge(annotations, list(_predictions(network, annotations, settings)))
+        metrics["training"] = judge(annotations, list(_predictions(network, annotations, settings)), settings["scale"])
     metrics["threshold_from"] = "held_out" if held_out else "training"
     knobs = {"steps_held_out": steps_held_out, "hold_out": hold_out, "floor_roc_area": floor_roc_area}
+    knobs["working_diameter_px"] = working_diameter_px
     device = next(network.parameters()).device
     model = Model(
         network=network.cpu(),
@@ -204,7 +215,8 @@ def train(
         classes=CLASSES,
         normalisation=dict(NORMALISATION),
         pixel_size_um=pixel_size_um,
-        cell_area_px=usual_area_px(each.labels for each in annotations),
+        cell_area_px=cell_area_px,
+        scale=settings["scale"],
         threshold=metrics[metrics["threshold_from"]]["threshold"],
         trained={
             "seed": settings["seed"],
@@ -261,10 +273,10 @@ def _predictions(
     device = next(network.parameters()).device
     precision = choose_precision(settings["precision"], device)
     for each in annotations:
-        image = prepare_still(each, settings["channels"], NORMALISATION)
+        image = prepare_still(each, settings["channels"], NORMALISATION, settings["scale"])
         # as many threads as in training: sums in another order could tip a pixel over
         with reproducible(settings["seed"], settings["threads"]):
-            probability = predict_still(network, image, device=device, precision=precision)
+            probability = predict_still(network, image, shape=each.labels.shape, device=device, precision=precision)
         yield probability
 
 
@@ -305,8 +317,8 @@ def train_model(
     archive_folder : path
         The model file and model.json are also kept in its subfolder that is
         named by the digest of the weights. What lies there already stays:
-        the same weights with another threshold, pixel size or area of
-        a cell go to DIGEST-2.
+        the same weights with another threshold, pixel size, area of a
+        cell or scale go to DIGEST-2.
     **settings
         As for `train`.
 
@@ -344,7 +356,9 @@ def _archive(model: Model, folder: Path) -> None:
             kept.mkdir(parents=True, exist_ok=True)
             save_model(model, kept / "weights.safetensors", kept / "model.json", half=False)
             return
-        if all(there.get(key) == getattr(model, key) for key in ("threshold", "pixel_size_um", "cell_area_px")):
+        if all(
+            there.get(key) == getattr(model, key) for key in ("threshold", "pixel_size_um", "cell_area_px", "scale")
+        ):
             return
 
 

@@ -226,6 +226,13 @@ class Plan:
         """The folder with a model's weights.safetensors and model.json."""
         return self.settings["models"][model].get("weights", f"models/{model}")
 
+    def model_pixel_size(self, model: str) -> float | None:
+        """Pixel size of a model's annotations, in micrometres; None where nobody has said."""
+        settings = self.settings["models"][model]
+        if "weights" in settings:
+            return json.loads(Path(settings["weights"], "model.json").read_text())["pixel_size_um"]
+        return settings.get("pixel_size_um")
+
     def ready_digest(self, model: str) -> str | None:
         """Fingerprint of a model that came ready to use; None for a trained one."""
         settings = self.settings["models"][model]

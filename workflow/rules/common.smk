@@ -62,10 +62,13 @@ def stated(wildcards):
 
 
 def resampling(wildcards):
-    """The pixel size, where the model resamples; segmentation ignores it elsewhere."""
-    row = plan.experiments[wildcards.experiment]
-    resample = plan.block("segment", wildcards.experiment)["resample"]
-    return row.get("pixel_size_um") if resample else None
+    """The pixel size, where movies are resampled by it; segmentation ignores it elsewhere."""
+    row, segment = plan.experiments[wildcards.experiment], plan.block(
+        "segment", wildcards.experiment
+    )
+    by_pixel_size = segment["resample"] and segment["cell_diameter_px"] is None
+    known = plan.model_pixel_size(row["model"]) is not None
+    return row.get("pixel_size_um") if by_pixel_size and known else None
 
 
 def calibration(wildcards, input):
