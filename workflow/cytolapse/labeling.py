@@ -13,7 +13,7 @@ _LEVEL_STEP = 0.1
 _LEAST_PART = 0.1
 # Fewest pixels of a seed, as a part of the fewest pixels of a cell.
 _SEED_PART = 0.25
-# Half of a width is uncertain by about this many pixels of the network: of two rods that is a lot, of two nuclei little.
+# Half of a width is uncertain by about this many pixels of the network: much of two rods, little of two nuclei.
 _UNCERTAIN_PX = 2.0
 # With more regions than this, one pass over the frame is faster than a crop each.
 _MANY_REGIONS = 100
