@@ -24,11 +24,14 @@ class Judged:
         Width of a strip along the border in which cells are not drawn.
     tracked : bool
         Whether a label is one cell through all stills of the task.
+    partly : bool
+        Whether only some cells are drawn: then they alone are judged.
     """
 
     still: Annotation
     margin_px: int = 0
     tracked: bool = True
+    partly: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,27 @@ def _movie_stills(
             if first <= frame <= last and min(abs(frame - each) for each in train_frames) >= apart
         ]
         train = [movies.still(task, data, frame, task.margin_px) for frame in train_frames]
-        return train, [Judged(movies.still(task, data, frame, 0), task.margin_px) for frame in far]
+        judged = [Judged(movies.still(task, data, frame, 0), task.margin_px) for frame in far]
+        return train, judged + _drawn_by_people(task, data, far)
 
     return load
+
+
+def _drawn_by_people(task: movies.Task, data: Path, frames: list[int]) -> list[Judged]:
+    """The cells that people have drawn on the same frames, where they have."""
+    drawn = movies.frames(data / task.folder / "01_GT/SEG", "man_seg")
+    return [
+        Judged(
+            Annotation(
+                f"human t{frame:03d}",
+                movies.image_of(task, data, frame),
+                tifffile.imread(drawn[frame]).astype(np.int32),
+            ),
+            partly=True,
+        )
+        for frame in frames
+        if frame in drawn
+    ]
 
 
 def _simulated(data: Path) -> tuple[list[Annotation], list[Judged]]:
