@@ -18,6 +18,9 @@ AUGMENTATION = {
     "gamma_fraction": 0.2,
     "noise": 0.05,
     "blur_px": 0.5,
+    "shading_fraction": 0.1,
+    "bleached_fraction": 0.1,
+    "shot_noise": 0.01,
 }
 FIT = TARGETS | {
     "architecture": "googlenet_unet_small",

@@ -17,6 +17,9 @@ STILL = {
     "gamma_fraction": 0.0,
     "noise": 0.0,
     "blur_px": 0.0,
+    "shading_fraction": 0.0,
+    "bleached_fraction": 0.0,
+    "shot_noise": 0.0,
 }
 LIVELY = AUGMENTATION | {"blur_px": 1.0}
 AS_IT_IS = {"donors": [], "develop": lambda image: image}
@@ -177,6 +180,45 @@ def test_noise_and_blur_change_the_image_but_not_the_labels():
     for view, labels in views(image, crop_px=64, count=10, noise=0.1, blur_px=1.0):
         assert (view != image).any()
         assert (labels == image[0]).all()
+
+
+def test_shading_changes_the_light_along_a_line_and_leaves_the_middle():
+    flat = np.ones((1, 65, 65), np.float32)
+
+    slopes = []
+    for view, _ in views(flat, crop_px=65, count=20, shading_fraction=0.3):
+        assert view[0, 32, 32] == pytest.approx(1)
+        np.testing.assert_allclose(np.diff(view[0], n=2, axis=0), 0, atol=1e-5)
+        np.testing.assert_allclose(np.diff(view[0], n=2, axis=1), 0, atol=1e-5)
+        slopes.append(np.ptp(view))
+    assert 0.1 < max(slopes) <= 0.6
+
+
+def test_bleaching_takes_light_from_cells_and_never_gives_any():
+    image = disk(64, 20)
+
+    left = [float(view.max()) for view, _ in views(image, crop_px=64, bleached_fraction=0.5)]
+
+    assert 0.5 <= min(left) < 0.6
+    assert 0.9 < max(left) <= 1
+
+
+def test_shot_noise_grows_with_the_root_of_the_light():
+    image = np.repeat(np.array([0, 1, 4], np.float32), 40)[None, None, :].repeat(120, axis=1)
+
+    for view, _ in views(image, crop_px=120, count=5, shot_noise=0.1):
+        dark, middle, bright = (part.std() for part in np.split(view[0], 3, axis=1))
+        assert dark == 0
+        assert bright == pytest.approx(2 * middle, rel=0.1)
+
+
+def test_blur_comes_before_what_the_network_is_shown():
+    spot = np.zeros((1, 33, 33), np.float32)
+    spot[0, 16, 16] = 1
+
+    for view, _ in views(spot, crop_px=33, blur_px=2.0, develop=np.sign):
+        # Blurred after the sign was taken, the spot would fade instead of growing.
+        assert set(np.unique(view)) == {0, 1}
 
 
 def test_channels_are_lit_apart_but_moved_together():

@@ -39,6 +39,9 @@ def augment(
     gamma_fraction: float,
     noise: float,
     blur_px: float,
+    shading_fraction: float,
+    bleached_fraction: float,
+    shot_noise: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """One random view of an annotated image.
 
@@ -64,8 +67,9 @@ def augment(
     donors : sequence of Donor
         Cells that may be set beside those of the view.
     develop : callable
-        From light to what the network is shown; contrast, brightness, gamma,
-        noise and blur act on that.
+        From light to what the network is shown. Blur, shading, bleaching and
+        shot noise act on the light, as they do under a microscope; gamma,
+        contrast, brightness and noise on what is shown.
     roll, flip : bool
         Whether views are rolled, and flipped in y and in x.
     rotation : {'any', 'right_angles', 'none'}
@@ -86,6 +90,14 @@ def augment(
         Largest standard deviation of the noise added to pixels.
     blur_px : float
         Largest standard deviation of the blur; half of the views are blurred.
+    shading_fraction : float
+        Largest change of the light from the middle of the view to its border,
+        below 1.
+    bleached_fraction : float
+        Largest part of the light that is taken away from a view.
+    shot_noise : float
+        Largest standard deviation of the noise at a light of 1; it grows with
+        the root of the light.
 
     Returns
     -------
@@ -115,7 +127,8 @@ def augment(
     image, labels = (np.ascontiguousarray(np.flip(np.rot90(each, turns, axes=(-2, -1)), flips)) for each in view)
     if donors and rng.random() < crowded_fraction:
         image, labels = crowd(image, labels, donors, rng)
-    return _relit(develop(image), rng, gain_fraction, offset, gamma_fraction, noise, blur_px), labels
+    image = _exposed(image, rng, blur_px, shading_fraction, bleached_fraction, shot_noise)
+    return _relit(develop(image), rng, gain_fraction, offset, gamma_fraction, noise), labels
 
 
 def _place(labels: np.ndarray, crop_px: int, wrap: bool, rng: np.random.Generator) -> list[int]:
@@ -208,6 +221,34 @@ def _bend(crop_px: int, bend_px: float, rng: np.random.Generator) -> np.ndarray:
     return weights @ coarse @ weights.T
 
 
+def _exposed(
+    image: np.ndarray,
+    rng: np.random.Generator,
+    blur_px: float,
+    shading_fraction: float,
+    bleached_fraction: float,
+    shot_noise: float,
+) -> np.ndarray:
+    """Another focus, evenness and amount of light, and its noise, a channel at a time."""
+    exposed = np.empty_like(image, dtype=np.float32)
+    for channel, plane in enumerate(image):
+        if blur_px > 0 and rng.random() < 0.5:
+            plane = ndimage.gaussian_filter(plane, rng.uniform(0, blur_px), truncate=3.0)
+        light = np.float32(1 - rng.uniform(0, bleached_fraction))
+        exposed[channel] = plane * (light * _shading(plane.shape, shading_fraction, rng))
+        if shot_noise > 0:
+            deviation = np.sqrt(np.maximum(exposed[channel], 0)) * np.float32(rng.uniform(0, shot_noise))
+            exposed[channel] += rng.standard_normal(plane.shape, np.float32) * deviation
+    return exposed
+
+
+def _shading(shape: tuple[int, int], shading_fraction: float, rng: np.random.Generator) -> np.ndarray:
+    """Light that changes along a random direction, 1 in the middle: (y, x)."""
+    angle, slope = rng.uniform(0, 2 * np.pi), rng.uniform(0, shading_fraction)
+    y, x = (np.linspace(-1, 1, side, dtype=np.float32) for side in shape)
+    return 1 + np.float32(slope / np.sqrt(2)) * (np.sin(angle) * y[:, None] + np.cos(angle) * x[None, :])
+
+
 def _relit(
     image: np.ndarray,
     rng: np.random.Generator,
@@ -215,13 +256,10 @@ def _relit(
     offset: float,
     gamma_fraction: float,
     noise: float,
-    blur_px: float,
 ) -> np.ndarray:
-    """Another contrast, brightness, gamma, sharpness and noise, a channel at a time."""
+    """Another contrast, brightness, gamma and noise, a channel at a time."""
     lit = np.empty_like(image, dtype=np.float32)
     for channel, plane in enumerate(image):
-        if blur_px > 0 and rng.random() < 0.5:
-            plane = ndimage.gaussian_filter(plane, rng.uniform(0, blur_px), truncate=3.0)
         if gamma_fraction > 0:
             gamma = np.float32((1 + gamma_fraction) ** rng.uniform(-1, 1))
             plane = np.where(plane > 0, np.maximum(plane, 1e-6) ** gamma, plane)
