@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # The library is found through the Snakefile; programs outside of it need the path.
 export PYTHONPATH := $(CURDIR)/workflow
 
-.PHONY: help demo test format rulegraph pins docs clean benchmark-accuracy benchmark-speed demo-model
+.PHONY: help demo test format rulegraph pins docs clean benchmark-accuracy benchmark-speed demo-model shipped-models
 
 help:
 	@echo "make demo                run the whole pipeline on simulated movies, then say where to look"
@@ -20,6 +20,7 @@ help:
 	@echo "make docs                write the generated parts of docs/ again"
 	@echo "make pins                resolve envs/*.in to pinned versions"
 	@echo "make demo-model          train the model of the demo again"
+	@echo "make shipped-models      train the models in resources/ again (needs CYTOLAPSE_DATA)"
 	@echo "make benchmark-accuracy  scores on real movies (needs CYTOLAPSE_DATA)"
 	@echo "make benchmark-speed     times and memory (needs CYTOLAPSE_DATA)"
 	@echo "make clean               remove results of the demo"
@@ -73,8 +74,13 @@ demo-model: $(VENV)/ready
 	snakemake models --cores $(CORES) --configfile demo/training.yaml
 	cp models/demo_new/weights.safetensors models/demo_new/model.json resources/models/demo/
 
+shipped-models: $(VENV)/ready-dev
+	python benchmarks/shipped.py
+
+# PARTS="gowt1 hela/googlenet_fcn" runs these alone; what was done is kept in bench/.
 benchmark-accuracy: $(VENV)/ready-dev
 	python benchmarks/accuracy.py
+	python benchmarks/segmentation.py $(PARTS)
 
 benchmark-speed: $(VENV)/ready-dev
 	python benchmarks/speed.py

@@ -1,0 +1,156 @@
+"""The models that ship in resources/, trained from data whose terms allow it.
+
+    python benchmarks/shipped.py [nuclei] [phase]
+
+Each goes to resources/models/NAME with its card, README.md. The images that
+judge in benchmarks/stills.py teach none of them.
+"""
+
+import argparse
+import logging
+from dataclasses import dataclass
+
+import data as movies
+import numpy as np
+import stills
+import torch
+
+from cytolapse.annotations import Annotation
+from cytolapse.judgement import usual_area_px
+from cytolapse.models import save_model
+from cytolapse.scaling import diameter_px, resize_images, resize_labels, scaled_shape, working_scale
+from cytolapse.training import train
+from planning.settings import read_settings
+
+FOLDER = movies.REPOSITORY / "resources/models"
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A model to train.
+
+    Attributes
+    ----------
+    tasks : tuple of str
+        Of `stills.TASKS`, whose teaching images it learns from.
+    alike : bool
+        Whether images of each task are brought to one width of cells first:
+        cells of one kind and microscope have one, cells of many kinds do not.
+    train : dict
+        Settings of train that differ from the defaults, and the architecture.
+    what, data, limits : str
+        For the card.
+    """
+
+    tasks: tuple[str, ...]
+    alike: bool
+    train: dict
+    what: str
+    data: str
+    limits: str
+
+
+MODELS = {
+    "nuclei": Shipped(
+        tasks=("dsb",),
+        alike=False,
+        train={
+            "architecture": "googlenet_unet_small",
+            "train": {"steps": 2000, "steps_held_out": 500, "hold_out": 0.1},
+        },
+        what="Nuclei in fluorescence, bright on dark.",
+        data=(
+            "353 of 441 fluorescence images of the Data Science Bowl 2018 (BBBC038 of the Broad Bioimage Benchmark "
+            "Collection; CC0) in its corrected edition; every fifth image, by id, is left out and judges (part `dsb` of "
+            "`benchmarks/segmentation.py`)."
+        ),
+        limits=(
+            "Nuclei of 7 to 50 px in the images that it learned from, most of them 20 px wide: for others give "
+            "`segment.cell_diameter_px`. Two-dimensional images, one channel. Nuclei that overlap are parted where "
+            "they are, as well as one image shows it. Not for phase contrast, nor for whole cells."
+        ),
+    ),
+    "phase": Shipped(
+        tasks=("usiigaci", "yeast"),
+        alike=True,
+        train={"architecture": "googlenet_unet_small", "train": {"steps": 1000, "steps_held_out": 400}},
+        what="Cells in phase contrast: adherent mammalian cells and budding yeast.",
+        data=(
+            "Four of seven stills of T98G glioblastoma cells (Usiigaci, Okinawa Institute of Science and Technology; "
+            "MIT), and four of ten frames of budding yeast in a microfluidic chip (yeastvision, North Carolina State "
+            "University; BSD-3), brought to one width of cells. The others judge (parts `usiigaci` and `yeast` of "
+            "`benchmarks/segmentation.py`)."
+        ),
+        limits=(
+            "Eight images of two microscopes: a start for a model of your own (`start_from`), and a first look. "
+            "Give `segment.cell_diameter_px`. Bacteria are not in it: the data at hand do not allow it."
+        ),
+    ),
+}
+
+
+def teaching(shipped: Shipped) -> list[Annotation]:
+    """The annotated images that a model learns from."""
+    found = []
+    for name in shipped.tasks:
+        task = next(task for task in stills.TASKS if task.name == name)
+        images, _ = task.load(movies.data_folder())
+        scale = working_scale(usual_area_px(each.labels for each in images), 32.0) if shipped.alike else 1.0
+        found += [_resized(each, scale) for each in images]
+    return found
+
+
+def _resized(still: Annotation, scale: float) -> Annotation:
+    if scale == 1:
+        return still
+    shape = scaled_shape(still.labels.shape, scale)
+    image = resize_images(torch.from_numpy(still.image.astype(np.float32))[None, None], shape)[0, 0].numpy()
+    return Annotation(still.name, image, resize_labels(still.labels, shape))
+
+
+def make(name: str, shipped: Shipped) -> None:
+    """Train a model and write it with its card."""
+    settings = read_settings({"train": shipped.train["train"]})["train"]
+    settings["architecture"] = shipped.train["architecture"]
+    images = teaching(shipped)
+    result = train(images, **settings, pixel_size_um=None, channels=1, device="auto", start_from=None)
+    folder = FOLDER / name
+    folder.mkdir(parents=True, exist_ok=True)
+    digest = save_model(result.model, folder / "weights.safetensors", folder / "model.json", half=True)
+    (folder / "README.md").write_text(card(name, shipped, result.model, digest, len(images)), encoding="utf-8")
+
+
+def card(name: str, shipped: Shipped, model, digest: str, images: int) -> str:
+    """What a user has to know of a model."""
+    held_out = model.trained["metrics"]["held_out"]
+    size_mb = (FOLDER / name / "weights.safetensors").stat().st_size / 1e6
+    return f"""# {name}
+
+{shipped.what}
+
+- **Use:** `models: {{{name}: {{weights: resources/models/{name}}}}}` in config.yaml, or `start_from` for one of
+  your own.
+- **Network:** `{model.architecture}`, {size_mb:.1f} MB, half precision.
+- **Digest:** `{digest}`
+- **Data:** {shipped.data}
+- **Training:** {images} images, {model.trained["steps"]} steps, seed {model.trained["seed"]}; `make shipped-models`.
+- **Cells:** {diameter_px(model.cell_area_px):.0f} px wide in the images; the network sees them {model.scale:.2f} times
+  as large.
+- **Scores on {held_out["images"]} of its images, by a network that had not seen them:** pixelwise ROC area
+  {held_out["roc_area"]:.4f}, SEG {held_out["seg"]:.3f}, AP {held_out["ap_50"]:.3f} at IoU 0.5 and
+  {held_out["ap_75"]:.3f} at 0.75.
+  Scores of the model itself on other data are in [accuracy](../../../docs/accuracy.md).
+- **Limits:** {shipped.limits}
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", metavar="model", help=", ".join(MODELS))
+    logging.basicConfig(level=logging.INFO)
+    for name in parser.parse_args().models or MODELS:
+        make(name, MODELS[name])
+
+
+if __name__ == "__main__":
+    main()
