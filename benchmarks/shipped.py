@@ -61,8 +61,8 @@ MODELS = {
         what="Nuclei in fluorescence, bright on dark.",
         data=(
             "353 of 441 fluorescence images of the Data Science Bowl 2018 (BBBC038 of the Broad Bioimage Benchmark "
-            "Collection; CC0) in its corrected edition; every fifth image, by id, is left out and judges (part `dsb` of "
-            "`benchmarks/segmentation.py`)."
+            "Collection; CC0) in its corrected edition; every fifth image, by id, is left out and judges (part `dsb` "
+            "of `benchmarks/segmentation.py`)."
         ),
         limits=(
             "Nuclei of 7 to 50 px in the images that it learned from, most of them 20 px wide: for others give "
@@ -79,7 +79,7 @@ MODELS = {
             "Four of seven stills of T98G glioblastoma cells (Usiigaci, Okinawa Institute of Science and Technology; "
             "MIT), and four of ten frames of budding yeast in a microfluidic chip (yeastvision, North Carolina State "
             "University; BSD-3), brought to one width of cells. The others judge (parts `usiigaci` and `yeast` of "
-            "`benchmarks/segmentation.py`)."
+            "of `benchmarks/segmentation.py`)."
         ),
         limits=(
             "Eight images of two microscopes: a start for a model of your own (`start_from`), and a first look. "

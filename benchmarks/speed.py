@@ -1,16 +1,19 @@
 """Speed and memory of the stages on this machine.
 
-    python benchmarks/speed.py [segment] [memory] [startup] [whole] [--folder bench/speed] [--frames 20]
+    python benchmarks/speed.py [segment] [labels] [memory] [startup] [whole] [--folder bench/speed] [--frames 20]
 
 segment   seconds a 1024 x 1024 frame of each network, from movie to probability.tif, beside the network of
           StarDist (its 2D configuration with a grid of 1 and of 2, random weights), which is installed into
           an environment of its own; in turns, so that all see the same machine
+labels    seconds a frame of the stem cells (GOWT1, from CYTOLAPSE_DATA) from reading to labels.tif, by the
+          model that benchmarks/accuracy.py trained (--models bench/accuracy/models), beside StarDist: its
+          network, and its post-processing of the true probabilities and distances of the same frames
 memory    peak memory of segment, label and measure for 50 and for 500 frames
 startup   what a job costs before it does any work
 whole     the demo from its movies to its report: wall time, by stage, and the share of start-up
 
-Everything is made here: the movies are simulated, the weights random. The
-tables are printed as Markdown; where all parts ran they are written into
+But for `labels` everything is made here: the movies are simulated, the weights
+random. The tables are printed as Markdown; where all parts ran they are written into
 docs/speed.md too.
 """
 
@@ -23,6 +26,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 from scores import seconds_by_stage, write_between_marks
 
 REPOSITORY = Path(__file__).parents[1]
@@ -70,7 +74,6 @@ sys.stdout = figures
 
 def write_noise(path: Path, frames: int, side: int) -> None:
     """A movie of blurred noise as a plain TIFF stack, and its movie.json."""
-    import numpy as np
     from scipy import ndimage
 
     from cytolapse.inspection import inspect_movie, write_info
@@ -108,7 +111,8 @@ def write_model(folder: Path, architecture: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     network = build_network(architecture, channels=1, classes=len(CLASSES)).eval()
-    model = Model(network, architecture, 1, CLASSES, dict(NORMALISATION), 0.2, 900.0, 0.5, {"seed": 0, "metrics": {}})
+    trained = {"seed": 0, "metrics": {}}
+    model = Model(network, architecture, 1, CLASSES, dict(NORMALISATION), 0.2, 900.0, 1.0, 0.5, trained)
     save_model(model, folder / "weights.safetensors", folder / "model.json", half=False)
     return folder / "weights.safetensors"
 
@@ -174,6 +178,104 @@ def segment(folder: Path, frames: int, rounds: int) -> str:
         rows.append([name, f"{statistics.median(values):.2f}", f"{min(values):.2f}", f"{ratio:.2f}"])
     head = [f"1024 x 1024 frame, {threads} threads", f"seconds (median of {rounds})", "least", "ratio to the last row"]
     return table(head, rows)
+
+
+LABELS = """
+import sys, time
+sys.path.insert(0, {workflow!r})
+from cytolapse.labels import label_movie
+from cytolapse.segmentation import segment_movie
+from planning.settings import read_settings
+
+settings = read_settings({{}})
+for info, out in {movies!r}:
+    start = time.perf_counter()
+    segment_movie(info, {model!r} + "/weights.safetensors", out, device="cpu", batch_frames=1, threads={threads},
+                  **settings["segment"], pixel_size_um=None, provenance=None)
+    middle = time.perf_counter()
+    label_movie(out, info, {model!r} + "/model.json", out + ".labels.tif", out + ".parquet", **settings["label"],
+                pixel_size_um=None, frame_interval_min=None, provenance=None)
+    print(middle - start)
+    print(time.perf_counter() - middle)
+"""
+
+STARDIST_LABELS = """
+import os, sys, time
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["TF_USE_LEGACY_KERAS"] = "1"
+figures, sys.stdout = sys.stdout, sys.stderr
+import numpy as np, tifffile
+from stardist import edt_prob, star_dist
+from stardist.models import Config2D, StarDist2D
+
+grid = int(sys.argv[1])
+model = StarDist2D(Config2D(grid=(grid, grid)), name=None, basedir=None)
+model.thresholds = dict(prob=0.5, nms=0.4)
+for path in sys.argv[2:]:
+    image, truth = (tifffile.imread(each) for each in path.split(";"))
+    prob, dist = (np.ascontiguousarray(f(truth)[::grid, ::grid]) for f in (edt_prob, lambda t: star_dist(t, 32)))
+    start = time.perf_counter()
+    image = tifffile.imread(path.split(";")[0]).astype(np.float32)
+    image = (image - image.min()) / np.ptp(image)
+    model.keras_model.predict(image[None, ..., None], verbose=0)
+    middle = time.perf_counter()
+    model._instances_from_prediction(image.shape, prob.astype(np.float32), dist.astype(np.float32))
+    print(middle - start, file=figures)
+    print(time.perf_counter() - middle, file=figures)
+sys.stdout = figures
+"""
+
+
+def labels(folder: Path, frames: int, rounds: int, models: Path) -> str:
+    """Seconds a frame from reading to labels, ours and StarDist's."""
+    import data as movies
+
+    model = models / "gowt1"
+    if not (model / "weights.safetensors").exists():
+        raise SystemExit(f"{model}: no model there; python benchmarks/accuracy.py prepare run --tasks gowt1 makes it")
+    source = movies.data_folder() / "Fluo-N2DH-GOWT1"
+    images = list(movies.frames(source / "01", "t").values())[: frames + 1]
+    peer = _stardist(folder)
+    seconds: dict[str, list[np.ndarray]] = {}
+    for _ in range(rounds):
+        jobs = [
+            (_linked(folder / f"gowt1_{len(part)}", part), str(folder / f"p{len(part)}.tif"))
+            for part in (images[:1], images)
+        ]
+        code = LABELS.format(
+            workflow=str(REPOSITORY / "workflow"), movies=jobs, model=str(model), threads=os.cpu_count()
+        )
+        (first, first_labels, all_, all_labels), _ = python(code)
+        ours = np.array([all_ - first, all_labels - first_labels]) / frames
+        seconds.setdefault("Cytolapse, from file to labels.tif", []).append(ours)
+        truth = movies.frames(source / "01_ST/SEG", "man_seg")
+        named = movies.frames(source / "01", "t")
+        pairs = [f"{named[frame]};{path}" for frame, path in list(truth.items())[:6]]
+        for grid in STARDIST_GRIDS if peer else ():
+            times, _ = python(STARDIST_LABELS, str(grid), *pairs, executable=peer)
+            # The first frame builds the graph.
+            per_frame = np.array(times).reshape(-1, 2)[1:]
+            seconds.setdefault(f"StarDist, grid of {grid}", []).append(np.median(per_frame, axis=0))
+    rows = []
+    for name, values in seconds.items():
+        network, later = np.median(values, axis=0)
+        rows.append([name, f"{network:.2f}", f"{later:.2f}", f"{network + later:.2f}"])
+    return table([f"GOWT1, {os.cpu_count()} threads: seconds a frame", "network and files", "labels", "both"], rows)
+
+
+def _linked(folder: Path, images: list[Path]) -> str:
+    """A movie of some frames, and its movie.json."""
+    from cytolapse.inspection import inspect_movie, write_info
+
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for image in images:
+        (folder / image.name).symlink_to(image.resolve())
+    info = inspect_movie(
+        str(folder), position=None, axes=None, channels=["gfp"], segment_channel="gfp", stated=[], on_bad_movie="stop"
+    )
+    write_info(info, folder.with_suffix(".json"))
+    return str(folder.with_suffix(".json"))
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -285,14 +387,16 @@ def whole(folder: Path) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="part", help="segment, memory, startup, whole; all by default")
+    parser.add_argument("parts", nargs="*", metavar="part", help="segment, labels, memory, startup, whole")
     parser.add_argument("--folder", type=Path, default=REPOSITORY / "bench/speed")
+    parser.add_argument("--models", type=Path, default=REPOSITORY / "bench/accuracy/models")
     parser.add_argument("--frames", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     makers = {
         "segment": lambda: segment(options.folder, options.frames, options.rounds),
+        "labels": lambda: labels(options.folder, options.frames, options.rounds, options.models),
         "memory": lambda: memory(options.folder),
         "startup": startup,
         "whole": lambda: whole(options.folder),

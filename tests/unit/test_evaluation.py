@@ -227,6 +227,25 @@ def test_of_thresholds_that_do_equally_well_the_middle_one_is_chosen():
     assert threshold == 0.5
 
 
+def test_among_thresholds_that_score_alike_the_areas_decide():
+    y, x = np.indices((60, 60))
+    cone = np.clip(1 - np.hypot(y - 30, x - 30) / 25, 0, 1)[None]
+    missed = squares(*[(20 * i, 20 * i + 10, 20 * j, 20 * j + 10) for i in range(3) for j in range(3)], side=60)
+
+    # The truth lies 3 px beside what is found, and nine other cells are missed: single pixels decide between scores.
+    threshold, scores = choose_threshold(
+        [cone, np.zeros((1, 60, 60))],
+        [disks((30, 27, 10)), missed],
+        label=above,
+        thresholds=[0.56, 0.58],
+        ious=[0.5],
+    )
+
+    assert scores[1]["score"] < scores[0]["score"] < scores[1]["score"] + 0.01
+    assert scores[0]["area_bias"] > 1.5 * scores[1]["area_bias"] > 0
+    assert threshold == 0.58
+
+
 def test_scores_count_the_cells_of_all_images_together():
     crowded = squares(*[(10 * i, 10 * i + 5, 10 * j, 10 * j + 5) for i in range(4) for j in range(4)])
     lonely = squares((0, 10, 0, 10))

@@ -14,6 +14,9 @@ from cytolapse.annotations import IGNORE
 
 BINS = 256
 
+# Scores nearer than this are those of a few cells.
+_EQUAL = 0.01
+
 
 class Roc(NamedTuple):
     """A receiver operating characteristic: one point a threshold, from the strictest to the laxest.
@@ -262,8 +265,10 @@ def choose_threshold(
 ) -> tuple[float, list[dict[str, float]]]:
     """The threshold whose labels agree best with the truth.
 
-    Best is the highest score of `label_scores`. Of thresholds that do equally
-    well, the one in the middle is taken.
+    Scores of `label_scores` within a hundredth of the best count as equal:
+    they hang on single cells, while the areas of all cells follow the
+    threshold closely. Of thresholds that do equally well, the one is taken
+    whose cells have the least bias of area, of those the one in the middle.
 
     Parameters
     ----------
@@ -302,8 +307,11 @@ def choose_threshold(
         found = [label(probability, threshold) for probability in probabilities]
         scores.append({"threshold": threshold, **label_scores(truths, found, ious)})
     best = max(score["score"] for score in scores)
-    equal = [score["threshold"] for score in scores if score["score"] >= best - 1e-9]
-    return equal[(len(equal) - 1) // 2], scores
+    equal = [score for score in scores if score["score"] >= best - _EQUAL]
+    # Where no cell is matched there is no bias to tell them by.
+    off = [abs(score["area_bias"]) if score["area_bias"] is not None else 0.0 for score in equal]
+    least = [score["threshold"] for score, each in zip(equal, off, strict=True) if each <= min(off) + 1e-9]
+    return least[(len(least) - 1) // 2], scores
 
 
 def label_scores(truths: Sequence[np.ndarray], found: Sequence[np.ndarray], ious: Sequence[float]) -> dict[str, float]:
@@ -324,7 +332,10 @@ def label_scores(truths: Sequence[np.ndarray], found: Sequence[np.ndarray], ious
     -------
     dict
         score, mean_ap (over `ious`), seg, and ap_50, ap_75, ... by overlap in
-        percent.
+        percent; of the cells that overlap by more than half, area_bias, by
+        which part they are found too large in the geometric mean, and
+        area_sd, the standard deviation of the logarithm of that ratio; both
+        None where no cell is matched.
     """
     overlaps = [_overlaps(*pair) for pair in zip(truths, found, strict=True)]
     precisions = {}
@@ -334,7 +345,15 @@ def label_scores(truths: Sequence[np.ndarray], found: Sequence[np.ndarray], ious
     jaccards = np.concatenate([_jaccards(each) for each in overlaps])
     mean_ap = float(np.mean(list(precisions.values())))
     seg = float(jaccards.mean()) if jaccards.size else float("nan")
-    return {"score": (mean_ap + seg) / 2, "mean_ap": mean_ap, "seg": seg, **precisions}
+    ratios = np.concatenate([_log_area_ratios(each) for each in overlaps])
+    return {
+        "score": (mean_ap + seg) / 2,
+        "mean_ap": mean_ap,
+        "seg": seg,
+        "area_bias": float(np.exp(ratios.mean()) - 1) if ratios.size else None,
+        "area_sd": float(ratios.std()) if ratios.size else None,
+        **precisions,
+    }
 
 
 class _Overlaps(NamedTuple):
@@ -370,6 +389,12 @@ def _overlaps(truth: np.ndarray, found: np.ndarray) -> _Overlaps:
         true_px[true_px > 0],
         found_px[found_px > 0],
     )
+
+
+def _log_area_ratios(overlaps: _Overlaps) -> np.ndarray:
+    """Of cells that overlap by more than half (there can be one such pair a cell): ln(found area / true area)."""
+    pairs = overlaps.iou > 0.5
+    return np.log(overlaps.found_px[overlaps.found[pairs]] / overlaps.true_px[overlaps.true[pairs]])
 
 
 def _matches(overlaps: _Overlaps, iou: float) -> Matches:

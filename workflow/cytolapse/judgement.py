@@ -38,7 +38,7 @@ def judge(
     dict
         images, roc_area; threshold, and at it false_positive_rate and
         true_positive_rate of pixels, ap_50, ap_75, mean_ap (overlaps of 0.5
-        to 0.9) and seg of cells; score_by_threshold.
+        to 0.9), seg, area_bias and area_sd of cells; score_by_threshold.
     """
     truths = [each.labels for each in annotations]
     histogram = cell_histogram(annotations, probabilities)
@@ -63,6 +63,7 @@ def judge(
         "false_positive_rate": _rounded(curve.false_positive_rate[point]),
         "true_positive_rate": _rounded(curve.true_positive_rate[point]),
         **{name: _rounded(best[name]) for name in ("ap_50", "ap_75", "mean_ap", "seg")},
+        **{name: None if best[name] is None else _rounded(best[name]) for name in ("area_bias", "area_sd")},
         "score_by_threshold": {f"{score['threshold']:.2f}": _rounded(score["score"]) for score in scores},
     }
 
