@@ -245,6 +245,49 @@ def test_the_limits_become_0_and_1_and_what_lies_far_beyond_is_cut_off():
     assert scaled.dtype == np.float32
 
 
+def scene() -> np.ndarray:
+    """Some bright cells on a dark ground, in parts of full scale."""
+    y, x = np.indices((96, 96))
+    light = 0.02 + 0.01 * np.random.default_rng(0).random((96, 96))
+    for row, column in ((20, 30), (60, 60), (70, 20)):
+        light += 0.4 * np.exp(-((y - row) ** 2 + (x - column) ** 2) / 60)
+    return light
+
+
+def shown(image: np.ndarray) -> np.ndarray:
+    limits = normalisation_limits([image], NORMALISATION)
+    return compress(torch.from_numpy(normalise(image, limits, NORMALISATION)), NORMALISATION).numpy()
+
+
+@pytest.mark.parametrize(
+    ("scale", "dtype", "close"),
+    [
+        (255, np.uint8, 0.1),
+        (4095, np.uint16, 0.01),
+        (65535, np.uint16, 0.001),
+        (1, np.float32, 1e-5),
+        (9e6, np.float64, 1e-5),
+    ],
+)
+def test_a_network_is_shown_the_same_from_any_depth_of_pixels(scale, dtype, close):
+    image = scene() * scale
+
+    found = shown(image.astype(dtype) if np.issubdtype(dtype, np.floating) else np.rint(image).astype(dtype))
+
+    np.testing.assert_allclose(found, shown(scene()), atol=close)
+
+
+def test_dead_and_saturated_pixels_change_no_other():
+    image = np.rint(4095 * scene()).astype(np.uint16)
+    hit = image.copy()
+    hit[5, 5], hit[50, 10], hit[80, 80], hit[10, 90] = 0, 65535, 65535, 0
+
+    ours, others = shown(image), shown(hit)
+
+    untouched = image == hit
+    np.testing.assert_allclose(others[untouched], ours[untouched], atol=0.02)
+
+
 def test_pixels_that_are_not_numbers_do_not_count_and_become_0():
     image = np.array([[0, 10], [np.nan, np.inf]], np.float32)
     limits = normalisation_limits([image], {**NORMALISATION, "low": 0, "high": 100})
