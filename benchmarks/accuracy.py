@@ -71,7 +71,8 @@ def crossvalidate(folder: Path, task: movies.Task, folds: int) -> dict:
     settings["architecture"] = train.get("architecture", settings["architecture"])
     # As long as the training that chooses the threshold: a fold leaves images out like that one.
     settings["steps"] = settings["steps_held_out"]
-    fit = {key: value for key, value in settings.items() if key not in ("steps_held_out", "hold_out", "floor_roc_area")}
+    judging = ("steps_held_out", "hold_out", "folds", "floor_roc_area")
+    fit = {key: value for key, value in settings.items() if key not in judging}
     annotations = read_pairs(folder / "annotations" / task.name)
     probabilities = cross_validate(annotations, folds, **fit, channels=1, device="auto", start_from=None)
     judged = judge(annotations, list(probabilities.values()))

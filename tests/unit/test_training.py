@@ -1,6 +1,8 @@
 import json
 import logging
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -8,15 +10,26 @@ import pandas as pd
 import pytest
 import tifffile
 import torch
+from bright import untrained
 from drawn import FIT, several
 
+from cytolapse import training
 from cytolapse.annotations import Annotation
+from cytolapse.checkpoints import TrainingInterrupted
 from cytolapse.learning import fit_network, predict_still, prepare_still
-from cytolapse.models import NORMALISATION, load_model
+from cytolapse.models import NORMALISATION, load_model, save_model
+from cytolapse.progress import Progress
 from cytolapse.training import TrainingRejected, cross_validate, split_held_out, train, train_model, train_or_keep
 from planning.digests import WORKFLOW, _reached
 
-TRAIN = FIT | {"steps": 3, "steps_held_out": 3, "hold_out": 0.25, "floor_roc_area": 0.0, "pixel_size_um": 0.5}
+TRAIN = FIT | {
+    "steps": 3,
+    "steps_held_out": 3,
+    "hold_out": 0.25,
+    "folds": None,
+    "floor_roc_area": 0.0,
+    "pixel_size_um": 0.5,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -37,9 +50,13 @@ def outputs(folder: Path) -> dict[str, Path]:
         "weights_path": folder / "weights.safetensors",
         "json_path": folder / "model.json",
         "log_path": folder / "training_log.tsv",
+        "log_figure_path": folder / "training.png",
         "roc_path": folder / "roc.tsv",
-        "figure_path": folder / "roc.png",
+        "roc_figure_path": folder / "roc.png",
         "archive_folder": folder / "archive",
+        "checkpoint_folder": folder / "while_it_goes/checkpoints",
+        "progress_folder": folder / "while_it_goes",
+        "code": "of the tests",
     }
 
 
@@ -186,6 +203,7 @@ def test_a_training_leaves_model_log_roc_and_figure(trained):
     assert roc.images.unique().tolist() == ["training", "held_out"]
     assert len(roc) == 2 * 257
     assert (trained / "roc.png").read_bytes().startswith(b"\x89PNG")
+    assert (trained / "training.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_an_accepted_model_is_also_kept_under_its_digest(trained):
@@ -200,7 +218,7 @@ def test_an_accepted_model_is_also_kept_under_its_digest(trained):
 def test_the_same_training_writes_the_same_files_again(trained, tmp_path):
     train_model(trained / "annotations", **outputs(tmp_path), **TRAIN)
 
-    for name in ("weights.safetensors", "model.json", "training_log.tsv", "roc.tsv", "roc.png"):
+    for name in ("weights.safetensors", "model.json", "training_log.tsv", "training.png", "roc.tsv", "roc.png"):
         assert (tmp_path / name).read_bytes() == (trained / name).read_bytes(), name
 
 
@@ -208,7 +226,7 @@ def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
     return {
         str(path): (path.read_bytes(), path.stat().st_mtime_ns)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != "training.json"
+        if path.is_file() and path.name != "training.json" and "while_it_goes" not in path.parts
     }
 
 
@@ -275,6 +293,106 @@ def test_a_bad_training_is_an_error_where_no_model_was_accepted_before(trained, 
 
     assert contents(tmp_path) == before
     assert not (tmp_path / "training.json").exists()
+
+
+# cut off, and gone on
+
+
+def interrupting(phase: str, at: int, made: list):
+    """Progress that ends the training by SIGTERM after a step of a phase, and notes the steps that are made."""
+
+    class Interrupting(Progress):
+        def stepped(self, now, step, steps, loss):
+            super().stepped(now, step, steps, loss)
+            made.append((now, step))
+            if (now, step) == (phase, at):
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    return Interrupting
+
+
+@pytest.mark.parametrize(("phase", "folds"), [("held_out", None), ("final", None), ("fold_2", 3), ("final", 3)])
+def test_a_training_that_was_cut_off_ends_in_the_same_files_and_repeats_nothing(
+    trained, tmp_path, monkeypatch, phase, folds
+):
+    settings = TRAIN | {"folds": folds}
+    if folds is None:
+        whole = trained
+    else:
+        whole = tmp_path / "whole"
+        train_model(trained / "annotations", **outputs(whole), **settings)
+    made = []
+    monkeypatch.setattr(training, "Progress", interrupting(phase, 2, made))
+
+    with pytest.raises(TrainingInterrupted, match="training interrupted by SIGTERM"):
+        train_or_keep(
+            trained / "annotations",
+            **outputs(tmp_path),
+            status_path=tmp_path / "training.json",
+            on_bad_model="keep",
+            **settings,
+        )
+    assert not (tmp_path / "training.json").exists()
+    monkeypatch.setattr(training, "Progress", interrupting("none", 0, made))
+    train_model(trained / "annotations", **outputs(tmp_path), **settings)
+
+    assert len(made) == len(set(made)) == (6 if folds is None else 12)
+    for name in ("weights.safetensors", "model.json", "training_log.tsv", "roc.tsv"):
+        assert (tmp_path / name).read_bytes() == (whole / name).read_bytes(), name
+    assert not (tmp_path / "while_it_goes/checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    "changed", [{"seed": 4}, {"learning_rate": 2e-3}, {"code": "another"}, {"precision": "bfloat16"}]
+)
+def test_a_training_that_was_cut_off_starts_again_where_anything_changed_but_the_floor(
+    trained, tmp_path, monkeypatch, caplog, changed
+):
+    made = []
+    monkeypatch.setattr(training, "Progress", interrupting("held_out", 2, made))
+    with pytest.raises(TrainingInterrupted):
+        train_model(trained / "annotations", **outputs(tmp_path), **TRAIN)
+
+    monkeypatch.setattr(training, "Progress", interrupting("held_out", 1, made))
+    with caplog.at_level(logging.INFO), pytest.raises(TrainingInterrupted):
+        train_model(trained / "annotations", **outputs(tmp_path) | TRAIN | changed)
+
+    assert made == [("held_out", 1), ("held_out", 2), ("held_out", 1)]
+    assert "held_out.safetensors is not used: it is of other annotations, settings, code" in caplog.text
+
+
+def test_edited_annotations_and_another_start_are_another_training(trained, tmp_path, monkeypatch):
+    folder = write_annotations(tmp_path / "annotations")
+    start = tmp_path / "start.safetensors"
+    shutil.copy(trained / "weights.safetensors", start)
+    made = []
+    monkeypatch.setattr(training, "Progress", interrupting("held_out", 1, made))
+
+    def begin():
+        with pytest.raises(TrainingInterrupted):
+            train_model(folder, **outputs(tmp_path), **TRAIN | {"start_from": str(start)})
+
+    begin()
+    masks = tifffile.imread(folder / "masks/image0.tif")
+    masks[0, 0] = -1
+    tifffile.imwrite(folder / "masks/image0.tif", masks)
+    begin()
+    save_model(untrained(), start, tmp_path / "start.json", half=False)
+    begin()
+
+    assert made == 3 * [("held_out", 1)]
+
+
+def test_a_rejected_training_is_judged_again_by_a_lower_floor_without_its_steps(tmp_path, monkeypatch):
+    folder = write_annotations(tmp_path / "annotations")
+    made = []
+    monkeypatch.setattr(training, "Progress", interrupting("none", 0, made))
+    with pytest.raises(TrainingRejected):
+        train_model(folder, **outputs(tmp_path), **TRAIN | {"floor_roc_area": 1.1})
+
+    train_model(folder, **outputs(tmp_path), **TRAIN)
+
+    assert made == [(phase, step) for phase in ("held_out", "final") for step in (1, 2, 3)]
 
 
 def test_an_option_for_bad_models_that_is_not_known_is_refused(tmp_path):
