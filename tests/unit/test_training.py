@@ -19,7 +19,15 @@ from cytolapse.checkpoints import TrainingInterrupted
 from cytolapse.learning import fit_network, predict_still, prepare_still
 from cytolapse.models import NORMALISATION, load_model, save_model
 from cytolapse.progress import Progress
-from cytolapse.training import TrainingRejected, cross_validate, split_held_out, train, train_model, train_or_keep
+from cytolapse.training import (
+    TrainingRejected,
+    cross_validate,
+    split_folds,
+    split_held_out,
+    train,
+    train_model,
+    train_or_keep,
+)
 from planning.digests import WORKFLOW, _reached
 
 TRAIN = FIT | {
@@ -147,6 +155,48 @@ def test_cross_validation_gives_every_image_the_answer_of_a_network_that_has_not
     image = prepare_still(annotations[1], 1, NORMALISATION)
     alone = predict_still(network, image, device=torch.device("cpu"), precision=torch.float32)
     assert (probabilities["image1"] == alone).all()
+
+
+def empty(count: int) -> list[Annotation]:
+    return [Annotation(f"empty{n}", np.zeros((80, 80), np.uint8), np.zeros((80, 80), np.int32)) for n in range(count)]
+
+
+def test_every_image_is_left_out_once_and_every_fold_has_cells_on_both_sides():
+    annotations = [*empty(4), *several(3)]
+
+    for seed in range(5):
+        folds = split_folds(annotations, 3, seed)
+        assert sorted(each.name for _, left_out in folds for each in left_out) == [each.name for each in annotations]
+        for rest, left_out in folds:
+            assert len(rest) + len(left_out) == 7
+            assert all(any((each.labels > 0).any() for each in part) for part in (rest, left_out))
+
+
+def test_with_folds_the_threshold_comes_from_all_images_together():
+    result = train(several(3), **TRAIN | {"folds": 7, "steps": 2, "steps_held_out": 2})
+    metrics = result.model.trained["metrics"]
+
+    assert result.log.phase.unique().tolist() == ["fold_1", "fold_2", "fold_3", "final"]
+    assert sorted(metrics["held_out"]["images"]) == ["image0", "image1", "image2"]
+    assert metrics["threshold_from"] == "cross_validation"
+    assert result.model.threshold == metrics["held_out"]["threshold"]
+    assert set(metrics["held_out"]["by_image"]) == {"image0", "image1", "image2"}
+
+
+@pytest.mark.parametrize("annotations", [several(1), several(2), [*empty(3), *several(1)]], ids=["1", "2", "1 of 4"])
+def test_with_too_few_images_for_folds_a_quarter_is_left_out(annotations):
+    metrics = train(annotations, **TRAIN | {"folds": 2, "steps": 1, "steps_held_out": 1}).model.trained["metrics"]
+
+    assert metrics["threshold_from"] == "held_out"
+    assert all(name.endswith("(a quarter)") for name in metrics["held_out"]["images"])
+
+
+def test_where_the_training_on_a_part_ends_early_that_on_all_takes_as_much_less(monkeypatch):
+    monkeypatch.setattr(training, "quick_scores", lambda *_: (0.9, 0.5))
+    result = train(several(3), **TRAIN | {"steps": 30, "steps_held_out": 10, "patience": 2, "crop_px": 32})
+
+    assert result.log[result.log.phase == "held_out"].step.max() == 4
+    assert result.log[result.log.phase == "final"].step.max() == result.model.trained["steps"] == 12
 
 
 @pytest.mark.parametrize("folds", [1, 4])
