@@ -48,18 +48,11 @@ class Still(NamedTuple):
     labels: np.ndarray
 
 
-class Check(NamedTuple):
-    """Scores of a network on images left out: area under the pixelwise ROC, and `evaluation.label_scores`' score."""
-
-    roc_area: float
-    score: float
-
-
 def fit_network(
     annotations: Sequence[Annotation],
     *,
     phase: str,
-    check: Callable[[nn.Module], Check] | None,
+    check: Callable[[nn.Module], tuple[float, float]] | None,
     architecture: str,
     channels: int,
     steps: int,
@@ -98,7 +91,8 @@ def fit_network(
         Name of this part of a training: in the log, in the table and of its
         checkpoint.
     check : callable or None
-        Scores the network on images left out, ten times in the course.
+        Scores the network on images left out, by pixels and by labels
+        (`judgement.quick_scores`), ten times in the course.
     architecture : str
         One of `networks.ARCHITECTURES`.
     channels : int

@@ -92,7 +92,7 @@ class Progress:
         self._mark()
         self.rows += rows
         if step:
-            log.info("%s: goes on from step %d of %d", phase, step, steps)
+            log.info("%s: %d of %d steps were made before, and are not made again", phase, step, steps)
 
     def stepped(self, phase: str, step: int, steps: int, loss: float) -> None:
         """A step is done, `steps` being the last of this phase as it looks now."""
