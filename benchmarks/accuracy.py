@@ -72,7 +72,8 @@ def crossvalidate(folder: Path, task: movies.Task, folds: int) -> dict:
     settings["architecture"] = train.get("architecture", settings["architecture"])
     # As long as the training that chooses the threshold: a fold leaves images out like that one.
     settings["steps"] = settings["steps_held_out"]
-    fit = {key: value for key, value in settings.items() if key not in ("steps_held_out", "hold_out", "floor_roc_area")}
+    judging = ("steps_held_out", "hold_out", "folds", "floor_roc_area")
+    fit = {key: value for key, value in settings.items() if key not in judging}
     annotations = read_pairs(folder / "annotations" / task.name)
     area_px = usual_area_px(each.labels for each in annotations)
     fit["scale"] = working_scale(area_px, fit.pop("working_diameter_px"))

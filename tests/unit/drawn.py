@@ -35,6 +35,7 @@ FIT = TARGETS | {
     "device": "cpu",
     "precision": "float32",
     "start_from": None,
+    "patience": None,
 }
 
 

@@ -170,6 +170,67 @@ def test_a_mask_of_cell_and_background_is_refused_because_touching_cells_are_one
         read_pairs(tmp_path)
 
 
+@pytest.mark.parametrize("kind", [np.uint16, np.uint32])
+def test_the_largest_value_of_an_unsigned_mask_marks_what_nobody_has_judged(tmp_path, kind):
+    masks = cells().astype(kind)
+    masks[8:, :4] = np.iinfo(kind).max
+    write_pair(tmp_path, masks=masks)
+
+    labels = read_pairs(tmp_path)[0].labels
+
+    assert (labels[8:, :4] == IGNORE).all()
+    assert (labels[:8] == cells()[:8]).all()
+
+
+def test_255_is_a_cell_in_8_bits(tmp_path):
+    masks = cells().astype(np.uint8)
+    masks[8:, :4] = 255
+    write_pair(tmp_path, masks=masks)
+
+    assert (read_pairs(tmp_path)[0].labels == masks).all()
+
+
+def test_a_mask_of_nothing_but_the_mark_is_refused_because_it_may_be_meant_as_cells(tmp_path):
+    masks = np.zeros((12, 16), np.uint16)
+    masks[2:6, 2:6] = 65535
+    write_pair(tmp_path, masks=masks)
+
+    with pytest.raises(
+        ValueError, match="a.tif: holds 0 and 65535 alone, which in 16 bits marks what nobody has judged"
+    ):
+        read_pairs(tmp_path)
+
+
+def test_all_that_is_wrong_is_said_at_once(tmp_path):
+    write_pair(tmp_path, "a", masks=cells().astype(np.float32))
+    write_pair(tmp_path, "b", image=picture()[:8])
+    (tmp_path / "images" / "b.tif").write_text("not a picture")
+    write_pair(tmp_path, "c", image=picture()[:8])
+    write_pair(tmp_path, "d", image=np.stack([picture(), picture()]))
+
+    with pytest.raises(ValueError, match="pixels are float32") as caught:
+        read_pairs(tmp_path)
+
+    assert [line.split(": ")[0].rsplit("/", 2)[-2:] for line in str(caught.value).splitlines()] == [
+        ["masks", "a.tif"],
+        ["images", "b.tif"],
+        ["masks", "c.tif"],
+        ["images", "d.tif"],
+    ]
+
+
+def test_all_images_without_masks_and_all_masks_without_images_are_named(tmp_path):
+    write_pair(tmp_path)
+    for name in ("b", "c"):
+        write(tmp_path / "images" / f"{name}.tif", picture())
+    write(tmp_path / "masks" / "d.tif", cells())
+
+    with pytest.raises(
+        ValueError, match=r"image b.tif has no masks.*\n.*image c.tif has no masks.*\n.*masks d.tif have no"
+    ):
+        find_pairs(tmp_path)
+
+
 def test_one_cell_in_two_pieces_is_a_cell(tmp_path):
     masks = np.zeros((12, 16), np.uint8)
     masks[1:3, 1:3] = masks[5:7, 5:7] = 1

@@ -110,12 +110,52 @@ def test_one_seed_gives_one_model_bit_by_bit():
 
 def test_the_log_has_the_score_of_the_images_left_out_ten_times():
     scores = iter(np.arange(1, 21) / 20)
-    _, log = fit(steps=20, crop_px=32, check=lambda network: next(scores))
+    _, rows = fit(steps=20, crop_px=32, check=lambda network: (next(scores), 0.5))
 
-    assert log.columns.tolist() == ["phase", "step", "learning_rate", "loss", "held_out_roc_area"]
-    assert log.step.tolist() == list(range(1, 21))
-    assert log.held_out_roc_area.dropna().tolist() == list(np.arange(1, 11) / 20)
-    assert log.held_out_roc_area.notna().tolist() == [False, True] * 10
+    assert [row.step for row in rows] == list(range(1, 21))
+    assert [row.held_out_roc_area for row in rows[1::2]] == list(np.arange(1, 11) / 20)
+    assert [row.held_out_score for row in rows] == [None, 0.5] * 10
+
+
+def test_a_rate_that_settles_falls_from_where_it_is_to_0_within_a_tenth_of_the_steps():
+    usual, settling = (
+        [annealed_rate(step, steps=200, learning_rate=3e-4, settles_at=at) for step in range(120)] for at in (None, 100)
+    )
+
+    assert settling[:101] == usual[:101]
+    assert (np.diff(settling[100:]) < 0).all()
+    assert settling[119] < 0.01 * settling[100]
+
+
+def scored(*scores, **changes):
+    """Rows of a training whose checks give these scores of labels."""
+    given = iter(scores)
+    changes = {"areas": [0.9] * len(scores), **changes}
+    areas = iter(changes.pop("areas"))
+    return fit(steps=20, crop_px=32, check=lambda network: (next(areas), next(given)), **changes)[1]
+
+
+def test_without_patience_a_training_that_stalled_makes_all_its_steps():
+    assert scored(*[0.5] * 10)[-1].step == 20
+
+
+def test_a_training_that_stalled_settles_and_is_scored_a_last_time():
+    rows = scored(0.1, 0.5, 0.504, 0.4, 0.503, 0.7, patience=3)
+
+    assert rows[-1].step == 12
+    assert rows[-1].held_out_score == 0.7
+    assert rows[-1].learning_rate < 0.6 * rows[-3].learning_rate
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"areas": np.linspace(0.9, 0.99, 10)}],
+    ids=["the score of labels gains", "the area gains"],
+)
+def test_a_training_that_gains_in_either_score_goes_on(changes):
+    scores = [0.5] * 10 if changes else [0.1, 0.1, 0.2, 0.2, 0.3, 0.3, 0.4, 0.4, 0.5, 0.5]
+
+    assert scored(*scores, patience=2, **changes)[-1].step == 20
 
 
 def test_an_image_smaller_than_the_view_can_be_learned_from():
@@ -125,9 +165,9 @@ def test_an_image_smaller_than_the_view_can_be_learned_from():
 
 
 def test_bfloat16_trains_on_a_processor_without_it_too():
-    _, log = fit(precision="bfloat16", steps=1, crop_px=32)
+    _, rows = fit(precision="bfloat16", steps=1, crop_px=32)
 
-    assert np.isfinite(log.loss).all()
+    assert all(np.isfinite(row.loss) for row in rows)
 
 
 def test_a_view_that_does_not_fit_the_network_is_refused():

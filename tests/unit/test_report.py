@@ -29,6 +29,7 @@ def page_of(folder, tables, overlays=None, **changed):
         "experiment": "acid",
         "model": None,
         "roc_figure": None,
+        "training_figure": None,
         "training_status": None,
         "settings": {},
         "events": [],
@@ -276,6 +277,24 @@ class TestPage:
         ]:
             assert f'<th scope="row">{name}</th><td>{value}</td>' in html
         assert f"data:image/png;base64,{base64.b64encode(b'roc').decode()}" in html
+
+    def test_what_may_be_wrong_with_the_annotations_is_listed_and_the_course_of_the_training_shown(self, tmp_path):
+        held_out = {"roc_area": 0.99, "by_image": {"day1": {"seg": 0.4}}, "by_image_range": {"seg": [0.4, 0.8]}}
+        warnings = ["masks/a.tif: cell 2 has a speck of 1 px", "image b: perhaps annotated in part"]
+        model = {"metrics": {"held_out": held_out, "annotation_warnings": warnings}}
+        figure = tmp_path / "training.png"
+        figure.write_bytes(b"course")
+
+        html = page_of(tmp_path, of_experiment(tmp_path), model=model, training_figure=figure)
+
+        listed = html.split('id="annotation-warnings"')[1].split("</ul>")[0]
+        assert re.findall("<li>(.*)</li>", listed) == warnings
+        assert '<th scope="row">metrics.held_out.by_image_range.seg</th><td>0.4, 0.8</td>' in html
+        assert "day1" not in html
+        assert f"data:image/png;base64,{base64.b64encode(b'course').decode()}" in html
+
+    def test_a_model_without_warnings_has_no_list_of_them(self, tmp_path):
+        assert "annotation-warnings" not in page_of(tmp_path, of_experiment(tmp_path), model={"metrics": {}})
 
     def test_a_missing_table_is_named(self, tmp_path):
         tables = of_experiment(tmp_path)

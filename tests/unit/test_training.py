@@ -1,6 +1,8 @@
 import json
 import logging
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -8,18 +10,31 @@ import pandas as pd
 import pytest
 import tifffile
 import torch
+from bright import untrained
 from drawn import FIT, several
 
+from cytolapse import training
 from cytolapse.annotations import Annotation
+from cytolapse.checkpoints import TrainingInterrupted
 from cytolapse.learning import fit_network, predict_still, prepare_still
-from cytolapse.models import NORMALISATION, load_model
-from cytolapse.training import TrainingRejected, cross_validate, split_held_out, train, train_model, train_or_keep
+from cytolapse.models import NORMALISATION, load_model, save_model
+from cytolapse.progress import Progress
+from cytolapse.training import (
+    TrainingRejected,
+    cross_validate,
+    split_folds,
+    split_held_out,
+    train,
+    train_model,
+    train_or_keep,
+)
 from planning.digests import WORKFLOW, _reached
 
 TRAIN = {name: value for name, value in FIT.items() if name != "scale"} | {
     "steps": 3,
     "steps_held_out": 3,
     "hold_out": 0.25,
+    "folds": None,
     "floor_roc_area": 0.0,
     "pixel_size_um": 0.5,
     "working_diameter_px": None,
@@ -44,9 +59,13 @@ def outputs(folder: Path) -> dict[str, Path]:
         "weights_path": folder / "weights.safetensors",
         "json_path": folder / "model.json",
         "log_path": folder / "training_log.tsv",
+        "log_figure_path": folder / "training.png",
         "roc_path": folder / "roc.tsv",
-        "figure_path": folder / "roc.png",
+        "roc_figure_path": folder / "roc.png",
         "archive_folder": folder / "archive",
+        "checkpoint_folder": folder / "while_it_goes/checkpoints",
+        "progress_folder": folder / "while_it_goes",
+        "code": "of the tests",
     }
 
 
@@ -141,6 +160,48 @@ def test_cross_validation_gives_every_image_the_answer_of_a_network_that_has_not
     assert (probabilities["image1"] == alone).all()
 
 
+def empty(count: int) -> list[Annotation]:
+    return [Annotation(f"empty{n}", np.zeros((80, 80), np.uint8), np.zeros((80, 80), np.int32)) for n in range(count)]
+
+
+def test_every_image_is_left_out_once_and_every_fold_has_cells_on_both_sides():
+    annotations = [*empty(4), *several(3)]
+
+    for seed in range(5):
+        folds = split_folds(annotations, 3, seed)
+        assert sorted(each.name for _, left_out in folds for each in left_out) == [each.name for each in annotations]
+        for rest, left_out in folds:
+            assert len(rest) + len(left_out) == 7
+            assert all(any((each.labels > 0).any() for each in part) for part in (rest, left_out))
+
+
+def test_with_folds_the_threshold_comes_from_all_images_together():
+    result = train(several(3), **TRAIN | {"folds": 7, "steps": 2, "steps_held_out": 2})
+    metrics = result.model.trained["metrics"]
+
+    assert result.log.phase.unique().tolist() == ["fold_1", "fold_2", "fold_3", "final"]
+    assert sorted(metrics["held_out"]["images"]) == ["image0", "image1", "image2"]
+    assert metrics["threshold_from"] == "cross_validation"
+    assert result.model.threshold == metrics["held_out"]["threshold"]
+    assert set(metrics["held_out"]["by_image"]) == {"image0", "image1", "image2"}
+
+
+@pytest.mark.parametrize("annotations", [several(1), several(2), [*empty(3), *several(1)]], ids=["1", "2", "1 of 4"])
+def test_with_too_few_images_for_folds_a_quarter_is_left_out(annotations):
+    metrics = train(annotations, **TRAIN | {"folds": 2, "steps": 1, "steps_held_out": 1}).model.trained["metrics"]
+
+    assert metrics["threshold_from"] == "held_out"
+    assert all(name.endswith("(a quarter)") for name in metrics["held_out"]["images"])
+
+
+def test_where_the_training_on_a_part_ends_early_that_on_all_takes_as_much_less(monkeypatch):
+    monkeypatch.setattr(training, "quick_scores", lambda *_: (0.9, 0.5))
+    result = train(several(3), **TRAIN | {"steps": 30, "steps_held_out": 10, "patience": 2, "crop_px": 32})
+
+    assert result.log[result.log.phase == "held_out"].step.max() == 4
+    assert result.log[result.log.phase == "final"].step.max() == result.model.trained["steps"] == 12
+
+
 @pytest.mark.parametrize("folds", [1, 4])
 def test_folds_that_leave_nothing_out_or_all_are_refused(folds):
     with pytest.raises(ValueError, match=f"folds is {folds}; wanted 2 to 3"):
@@ -195,6 +256,7 @@ def test_a_training_leaves_model_log_roc_and_figure(trained):
     assert roc.images.unique().tolist() == ["training", "held_out"]
     assert len(roc) == 2 * 257
     assert (trained / "roc.png").read_bytes().startswith(b"\x89PNG")
+    assert (trained / "training.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_an_accepted_model_is_also_kept_under_its_digest(trained):
@@ -209,7 +271,7 @@ def test_an_accepted_model_is_also_kept_under_its_digest(trained):
 def test_the_same_training_writes_the_same_files_again(trained, tmp_path):
     train_model(trained / "annotations", **outputs(tmp_path), **TRAIN)
 
-    for name in ("weights.safetensors", "model.json", "training_log.tsv", "roc.tsv", "roc.png"):
+    for name in ("weights.safetensors", "model.json", "training_log.tsv", "training.png", "roc.tsv", "roc.png"):
         assert (tmp_path / name).read_bytes() == (trained / name).read_bytes(), name
 
 
@@ -217,7 +279,7 @@ def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
     return {
         str(path): (path.read_bytes(), path.stat().st_mtime_ns)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != "training.json"
+        if path.is_file() and path.name != "training.json" and "while_it_goes" not in path.parts
     }
 
 
@@ -284,6 +346,106 @@ def test_a_bad_training_is_an_error_where_no_model_was_accepted_before(trained, 
 
     assert contents(tmp_path) == before
     assert not (tmp_path / "training.json").exists()
+
+
+# cut off, and gone on
+
+
+def interrupting(phase: str, at: int, made: list):
+    """Progress that ends the training by SIGTERM after a step of a phase, and notes the steps that are made."""
+
+    class Interrupting(Progress):
+        def stepped(self, now, step, steps, loss):
+            super().stepped(now, step, steps, loss)
+            made.append((now, step))
+            if (now, step) == (phase, at):
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    return Interrupting
+
+
+@pytest.mark.parametrize(("phase", "folds"), [("held_out", None), ("final", None), ("fold_2", 3), ("final", 3)])
+def test_a_training_that_was_cut_off_ends_in_the_same_files_and_repeats_nothing(
+    trained, tmp_path, monkeypatch, phase, folds
+):
+    settings = TRAIN | {"folds": folds}
+    if folds is None:
+        whole = trained
+    else:
+        whole = tmp_path / "whole"
+        train_model(trained / "annotations", **outputs(whole), **settings)
+    made = []
+    monkeypatch.setattr(training, "Progress", interrupting(phase, 2, made))
+
+    with pytest.raises(TrainingInterrupted, match="training interrupted by SIGTERM"):
+        train_or_keep(
+            trained / "annotations",
+            **outputs(tmp_path),
+            status_path=tmp_path / "training.json",
+            on_bad_model="keep",
+            **settings,
+        )
+    assert not (tmp_path / "training.json").exists()
+    monkeypatch.setattr(training, "Progress", interrupting("none", 0, made))
+    train_model(trained / "annotations", **outputs(tmp_path), **settings)
+
+    assert len(made) == len(set(made)) == (6 if folds is None else 12)
+    for name in ("weights.safetensors", "model.json", "training_log.tsv", "roc.tsv"):
+        assert (tmp_path / name).read_bytes() == (whole / name).read_bytes(), name
+    assert not (tmp_path / "while_it_goes/checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    "changed", [{"seed": 4}, {"learning_rate": 2e-3}, {"code": "another"}, {"precision": "bfloat16"}]
+)
+def test_a_training_that_was_cut_off_starts_again_where_anything_changed_but_the_floor(
+    trained, tmp_path, monkeypatch, caplog, changed
+):
+    made = []
+    monkeypatch.setattr(training, "Progress", interrupting("held_out", 2, made))
+    with pytest.raises(TrainingInterrupted):
+        train_model(trained / "annotations", **outputs(tmp_path), **TRAIN)
+
+    monkeypatch.setattr(training, "Progress", interrupting("held_out", 1, made))
+    with caplog.at_level(logging.INFO), pytest.raises(TrainingInterrupted):
+        train_model(trained / "annotations", **outputs(tmp_path) | TRAIN | changed)
+
+    assert made == [("held_out", 1), ("held_out", 2), ("held_out", 1)]
+    assert "held_out.safetensors is not used: it is of other annotations, settings, code" in caplog.text
+
+
+def test_edited_annotations_and_another_start_are_another_training(trained, tmp_path, monkeypatch):
+    folder = write_annotations(tmp_path / "annotations")
+    start = tmp_path / "start.safetensors"
+    shutil.copy(trained / "weights.safetensors", start)
+    made = []
+    monkeypatch.setattr(training, "Progress", interrupting("held_out", 1, made))
+
+    def begin():
+        with pytest.raises(TrainingInterrupted):
+            train_model(folder, **outputs(tmp_path), **TRAIN | {"start_from": str(start)})
+
+    begin()
+    masks = tifffile.imread(folder / "masks/image0.tif")
+    masks[0, 0] = -1
+    tifffile.imwrite(folder / "masks/image0.tif", masks)
+    begin()
+    save_model(untrained(), start, tmp_path / "start.json", half=False)
+    begin()
+
+    assert made == 3 * [("held_out", 1)]
+
+
+def test_a_rejected_training_is_judged_again_by_a_lower_floor_without_its_steps(tmp_path, monkeypatch):
+    folder = write_annotations(tmp_path / "annotations")
+    made = []
+    monkeypatch.setattr(training, "Progress", interrupting("none", 0, made))
+    with pytest.raises(TrainingRejected):
+        train_model(folder, **outputs(tmp_path), **TRAIN | {"floor_roc_area": 1.1})
+
+    train_model(folder, **outputs(tmp_path), **TRAIN)
+
+    assert made == [(phase, step) for phase in ("held_out", "final") for step in (1, 2, 3)]
 
 
 def test_an_option_for_bad_models_that_is_not_known_is_refused(tmp_path):

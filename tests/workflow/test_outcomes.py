@@ -28,6 +28,7 @@ def test_a_run_leaves_every_product_of_the_flow(finished):
         "weights.safetensors",
         "model.json",
         "training.tsv",
+        "training.png",
         "training.json",
         "roc.tsv",
         "roc.png",

@@ -2,12 +2,12 @@
 
 The modules, in the order in which they may import each other: files, logs, tables,
 provenance, planes, folders, layouts, inspection, discovery, movies,
-annotations, crowding, augmentation, networks, models, devices, prediction,
-segmentation, labeling, labels, targets, learning, evaluation, judgement,
-training, illumination, shapes, focus, drift, features, linking, lineage,
-growth, expression, analysis, population, collection, exports, overlays,
-wording, summaries, figures, report, rods, contacts, scenarios, colony, optics,
-simulation.
+annotations, annotation_checks, crowding, augmentation, networks, models,
+checkpoints, devices, prediction, segmentation, labeling, labels, targets,
+progress, learning, evaluation, judgement, training, illumination, shapes,
+focus, drift, features, linking, lineage, growth, expression, analysis,
+population, collection, exports, overlays, wording, summaries, figures, report,
+rods, contacts, scenarios, colony, optics, simulation.
 """
 
 __version__ = "0.1.0"

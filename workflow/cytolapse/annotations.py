@@ -7,14 +7,19 @@ of StarDist and ZeroCostDL4Mic, and `NAME.tif` beside `NAME_masks.tif` or
 
 import hashlib
 import os
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 IGNORE = -1
-"""Label of pixels that nobody has judged: they count neither in the loss nor in a score."""
+"""Label of pixels that nobody has judged: they count neither in the loss nor in a score.
+
+In masks of an unsigned type, which have no -1, the largest value of 16 and of
+32 bits stands for it. In 8 bits 255 is a cell like any other: there it may
+be one.
+"""
 
 _ENDINGS = (".tif", ".tiff", ".png")
 _MASKS = "_masks"
@@ -53,8 +58,8 @@ def find_pairs(folder: str | os.PathLike) -> list[Pair]:
     ------
     ValueError
         If the folder does not exist or holds no image, if both layouts are in
-        use, if an image has no masks or masks have no image, or if two files
-        have the same name but for the ending.
+        use, if an image has no masks or masks have no image (all of them, a
+        line each), or if two files have the same name but for the ending.
     """
     folder = Path(folder)
     loose = _image_files(folder)
@@ -71,12 +76,16 @@ def find_pairs(folder: str | os.PathLike) -> list[Pair]:
         images = _by_name([path for path in loose if path not in drawn])
         masks = _by_name(drawn, ending=_MASKS)
         wanted = "{name}_masks.tif or {name}_masks.png"
-    for name in sorted(images.keys() - masks.keys()):
-        raise ValueError(
-            f"annotations {folder}: image {images[name].name} has no masks; wanted {wanted.format(name=name)}"
-        )
-    for name in sorted(masks.keys() - images.keys()):
-        raise ValueError(f"annotations {folder}: masks {masks[name].name} have no image called {name}")
+    wrong = [
+        f"annotations {folder}: image {images[name].name} has no masks; wanted {wanted.format(name=name)}"
+        for name in sorted(images.keys() - masks.keys())
+    ]
+    wrong += [
+        f"annotations {folder}: masks {masks[name].name} have no image called {name}"
+        for name in sorted(masks.keys() - images.keys())
+    ]
+    if wrong:
+        raise ValueError("\n".join(wrong))
     if not images:
         raise ValueError(
             f"annotations {folder}: no images found; wanted images/NAME.tif with masks/NAME.tif, "
@@ -98,23 +107,38 @@ def read_pairs(folder: str | os.PathLike) -> list[Annotation]:
     ValueError
         If a file cannot be read, an image is not one plane or channels first,
         holds values that are not numbers or has another number of channels
-        than the first, or if masks are not a label image of the same size;
-        and if there is no cell in any of them.
+        than the first, or if masks are not a label image of the same size:
+        all that is wrong, a line each. And if there is no cell in any of them.
     """
     pairs = find_pairs(folder)
-    annotations = [Annotation(pair.name, _read_image(pair), _read_masks(pair)) for pair in pairs]
-    channels = [1 if each.image.ndim == 2 else len(each.image) for each in annotations]
-    for pair, annotation, found in zip(pairs, annotations, channels, strict=True):
-        if annotation.image.shape[-2:] != annotation.labels.shape:
-            raise ValueError(
-                f"{pair.masks}: masks of {_size(annotation.labels)} px for an image of "
-                f"{_size(annotation.image)} px; wanted the same size"
+    annotations, wrong = [], []
+    channels = None
+    for pair in pairs:
+        image, labels = (_read_or_note(reader, pair, wrong) for reader in (_read_image, _read_masks))
+        if image is None or labels is None:
+            continue
+        found = 1 if image.ndim == 2 else len(image)
+        channels = channels or (found, pair.image.name)
+        if image.shape[-2:] != labels.shape:
+            wrong.append(
+                f"{pair.masks}: masks of {_size(labels)} px for an image of {_size(image)} px; wanted the same size"
             )
         if found != channels[0]:
-            raise ValueError(f"{pair.image}: {found} channel(s), but {pairs[0].image.name} has {channels[0]}")
+            wrong.append(f"{pair.image}: {found} channel(s), but {channels[1]} has {channels[0]}")
+        annotations.append(Annotation(pair.name, image, labels))
+    if wrong:
+        raise ValueError("\n".join(wrong))
     if not any((each.labels > 0).any() for each in annotations):
         raise ValueError(f"annotations {folder}: no cell is drawn in any of the {len(pairs)} masks")
     return annotations
+
+
+def _read_or_note(reader: Callable[[Pair], np.ndarray], pair: Pair, wrong: list[str]) -> np.ndarray | None:
+    try:
+        return reader(pair)
+    except ValueError as error:
+        wrong.append(str(error))
+        return None
 
 
 def annotations_digest(folder: str | os.PathLike, cache: MutableMapping[str, dict]) -> str:
@@ -218,22 +242,33 @@ def _read_masks(pair: Pair) -> np.ndarray:
             f"{pair.masks}: pixels are {masks.dtype}; wanted a label image of whole numbers, "
             "0 for background and one number a cell"
         )
-    low, high = int(masks.min()), int(masks.max())
+    pieces = _pieces_of_the_only_label(masks)
+    if pieces >= 3:
+        raise ValueError(
+            f"{pair.masks}: {pieces} separate pieces have the one number {masks.max()}: a mask of cell and background, "
+            "which does not say where touching cells part; wanted one number a cell"
+        )
+    unjudged = np.zeros(masks.shape, bool)
+    if masks.dtype.kind == "u" and masks.dtype.itemsize >= 2:
+        unjudged = masks == np.iinfo(masks.dtype).max
+        if pieces and unjudged.any():
+            raise ValueError(
+                f"{pair.masks}: holds 0 and {masks.max()} alone, which in {8 * masks.dtype.itemsize} bits marks what "
+                "nobody has judged; number the cells 1, 2, ..., or leave the pair out"
+            )
+    judged = masks[~unjudged]
+    low, high = int(judged.min()), int(judged.max())
     if low < IGNORE or high > np.iinfo(np.int32).max:
         raise ValueError(
             f"{pair.masks}: labels run from {low} to {high}; wanted {IGNORE} (not judged), 0 (background), 1, 2, ..."
         )
     labels = masks.astype(np.int32)
-    pieces = _pieces_of_the_only_label(labels)
-    if pieces >= 3:
-        raise ValueError(
-            f"{pair.masks}: {pieces} separate pieces have the one number {high}: a mask of cell and background, "
-            "which does not say where touching cells part; wanted one number a cell"
-        )
+    labels[unjudged] = IGNORE
     return labels
 
 
 def _pieces_of_the_only_label(labels: np.ndarray) -> int:
+    """Pieces of the cells where all have one number; 0 where they have several, or there are none."""
     from scipy import ndimage
 
     cells = labels > 0

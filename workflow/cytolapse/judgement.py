@@ -8,13 +8,17 @@ import numpy as np
 import pandas as pd
 
 from cytolapse.annotations import Annotation
-from cytolapse.evaluation import choose_threshold, probability_histogram, roc_area, roc_curve
+from cytolapse.evaluation import choose_threshold, label_scores, probability_histogram, roc_area, roc_curve
 from cytolapse.files import atomic_path
 from cytolapse.labeling import label_cells, least_area_px
 
 _THRESHOLDS = tuple(round(0.2 + 0.05 * step, 2) for step in range(13))
 _IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(9))
+_OF_IMAGE = ("ap_50", "seg")
 _LABELLING = {"method": "watershed", "seed_threshold": 0.2, "split_depth": 0.2, "split_neck": 0.7, "fill_holes": True}
+
+JUDGED_TIMES = len(_THRESHOLDS) + 1
+"""How often `judge` labels each image."""
 
 
 def judge(
@@ -38,25 +42,27 @@ def judge(
     dict
         images, roc_area; threshold, and at it false_positive_rate and
         true_positive_rate of pixels, ap_50, ap_75, mean_ap (overlaps of 0.5
-        to 0.9), seg, area_bias and area_sd of cells; score_by_threshold.
+        to 0.9), seg, area_bias and area_sd of cells; score_by_threshold;
+        by_image, ap_50 and seg
+        of each image with cells at the threshold, and by_image_range, the
+        lowest and highest of each.
     """
     truths = [each.labels for each in annotations]
     histogram = cell_histogram(annotations, probabilities)
-    min_area_px = least_area_px(usual_area_px(truths))
+    area_px = usual_area_px(truths)
 
     def label(probability: np.ndarray, threshold: float) -> np.ndarray:
-        return label_cells(
-            probability.astype(np.float32) / 255,
-            threshold=threshold,
-            min_area_px=min_area_px,
-            network_scale=network_scale,
-            **_LABELLING,
-        )
+        return find_cells(probability, threshold, area_px, network_scale)
 
     threshold, scores = choose_threshold(probabilities, truths, label=label, thresholds=_THRESHOLDS, ious=_IOUS)
     best = next(score for score in scores if score["threshold"] == threshold)
     curve = roc_curve(histogram)
     point = int(np.argmin(np.abs(curve.threshold - threshold)))
+    by_image = {}
+    for each, probability in zip(annotations, probabilities, strict=True):
+        if (each.labels > 0).any():
+            of_image = label_scores([each.labels], [label(probability, threshold)], [0.5])
+            by_image[each.name] = {name: _rounded(of_image[name]) for name in _OF_IMAGE}
     return {
         **pixel_scores(annotations, histogram),
         "threshold": threshold,
@@ -65,7 +71,59 @@ def judge(
         **{name: _rounded(best[name]) for name in ("ap_50", "ap_75", "mean_ap", "seg")},
         **{name: None if best[name] is None else _rounded(best[name]) for name in ("area_bias", "area_sd")},
         "score_by_threshold": {f"{score['threshold']:.2f}": _rounded(score["score"]) for score in scores},
+        "by_image": by_image,
+        "by_image_range": {
+            name: [pick(of_image[name] for of_image in by_image.values()) for pick in (min, max)] for name in _OF_IMAGE
+        },
     }
+
+
+def quick_scores(
+    annotations: Sequence[Annotation], probabilities: Sequence[np.ndarray], network_scale: float
+) -> tuple[float, float]:
+    """Area under the pixelwise ROC, and the score of labels at a threshold of 0.5.
+
+    Parameters
+    ----------
+    annotations, probabilities, network_scale
+        As for `judge`.
+
+    Returns
+    -------
+    (float, float)
+        `evaluation.roc_area`, and `evaluation.label_scores`' score.
+    """
+    truths = [each.labels for each in annotations]
+    area_px = usual_area_px(truths)
+    found = [find_cells(probability, 0.5, area_px, network_scale) for probability in probabilities]
+    area = roc_area(cell_histogram(annotations, probabilities))
+    return area, label_scores(truths, found, _IOUS)["score"]
+
+
+def find_cells(probability: np.ndarray, threshold: float, usual_area_px: float, network_scale: float) -> np.ndarray:
+    """Label an image by watershed with the fixed settings of `judge`.
+
+    Parameters
+    ----------
+    probability : uint8 array of shape (classes, y, x)
+    threshold : float
+        Probability of cell above which a pixel is cell.
+    usual_area_px : float
+        Median area of cells.
+    network_scale : float
+        As for `labeling.label_cells`.
+
+    Returns
+    -------
+    int32 array of shape (y, x)
+    """
+    return label_cells(
+        probability.astype(np.float32) / 255,
+        threshold=threshold,
+        min_area_px=least_area_px(usual_area_px),
+        network_scale=network_scale,
+        **_LABELLING,
+    )
 
 
 def usual_area_px(truths: Iterable[np.ndarray]) -> float:

@@ -9,21 +9,23 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from cytolapse.annotations import Annotation
 from cytolapse.augmentation import augment
+from cytolapse.checkpoints import Checkpoints, Snapshot
 from cytolapse.crowding import Donor, cut_donors
 from cytolapse.devices import choose_device
 from cytolapse.models import CLASSES, NORMALISATION, compress, load_model, normalisation_limits, normalise
 from cytolapse.networks import build_network
+from cytolapse.progress import Progress, Row, Work
 from cytolapse.scaling import resize_images, resize_labels, scaled_shape
 from cytolapse.targets import make_targets, weighted_loss
 
@@ -31,8 +33,13 @@ log = logging.getLogger(__name__)
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 
-_CHECKS = 10
+CHECKS = 10
+"""How often a network is scored on images left out, in the course of its training."""
+
 _LOG_ROWS = 200
+# A score has improved where it is better than all before it by more than this: less is chance.
+_LEAST_GAIN = 0.005
+_LEAST_AREA_GAIN = 0.0005
 
 
 class Still(NamedTuple):
@@ -46,7 +53,7 @@ def fit_network(
     annotations: Sequence[Annotation],
     *,
     phase: str,
-    check: Callable[[nn.Module], float] | None,
+    check: Callable[[nn.Module], tuple[float, float]] | None,
     architecture: str,
     channels: int,
     steps: int,
@@ -64,7 +71,10 @@ def fit_network(
     device: str,
     precision: str,
     start_from: str | os.PathLike | None,
-) -> tuple[nn.Module, pd.DataFrame]:
+    patience: int | None,
+    checkpoints: Checkpoints | None = None,
+    progress: Progress | None = None,
+) -> tuple[nn.Module, list[Row]]:
     """Teach a network the annotated images, all of them.
 
     RMSprop [1]_ on batches of random views (`augmentation.augment`), with a
@@ -72,14 +82,19 @@ def fit_network(
     its own, seeded by `seed` and the step, and is made beside the network by
     other threads.
 
+    From a checkpoint it goes on as if it had not been cut off: the network
+    is the same, bit by bit.
+
     Parameters
     ----------
     annotations : sequence of Annotation
         Images to learn from.
     phase : str
-        Shown in the progress bar and in the log.
+        Name of this part of a training: in the log, in the table and of its
+        checkpoint.
     check : callable or None
-        Scores the network on images left out, ten times in the course.
+        Scores the network on images left out, by pixels and by labels
+        (`judgement.quick_scores`), ten times in the course.
     architecture : str
         One of `networks.ARCHITECTURES`.
     channels : int
@@ -102,14 +117,23 @@ def fit_network(
     start_from : path or None
         Model file to go on from, of the same architecture; None starts from
         random weights.
+    patience : int or None
+        Checks in a row without a better score of labels (by more than 0.005)
+        or a better area (0.0005) after which the learning rate falls to 0
+        within a tenth of `steps`, where the training ends. None, or no
+        `check`: all steps are made.
+    checkpoints : Checkpoints or None
+        Where to go on from, and where to leave what is needed for that, every
+        few minutes and at the end; None for neither.
+    progress : Progress or None
+        Told of every step.
 
     Returns
     -------
     network : nn.Module
         In evaluation mode, on the device.
-    log : DataFrame
-        One row every few steps: phase, step, learning_rate, loss,
-        held_out_roc_area (null where it was not measured).
+    rows : list of Row
+        One every few steps; the scores are None where they were not measured.
 
     Raises
     ------
@@ -118,6 +142,8 @@ def fit_network(
         channels, or `start_from` holds another architecture.
     RuntimeError
         If the loss is no longer a number.
+    TrainingInterrupted
+        If a signal asked for the end, once the checkpoint is written.
 
     References
     ----------
@@ -136,28 +162,103 @@ def fit_network(
         log.info("%s: %d cells that can be set beside others", phase, len(donors))
         network = network.to(where, memory_format=torch.channels_last).train()
         optimiser = torch.optim.RMSprop(network.parameters(), lr=learning_rate, foreach=True)
-        batches = _batches(stills, donors, steps, batch_crops, crop_px, augmentation, targets, seed, threads)
-        rows, losses = [], []
+        state = _resume(checkpoints, phase, network, optimiser) or _State(last_step=steps)
+        progress = progress or Progress({phase: Work(steps)}, None, at_most=False)
+        progress.begin(phase, state.step, state.last_step, state.rows)
         every = max(1, steps // _LOG_ROWS)
-        checks = {round(steps * (number + 1) / _CHECKS) for number in range(_CHECKS)} if check else set()
-        progress = tqdm(batches, desc=f"training ({phase})", total=steps, unit="step", mininterval=1)
-        for step, batch in enumerate(progress, start=1):
-            rate = annealed_rate(step - 1, steps=steps, learning_rate=learning_rate)
-            loss = _learn(network, optimiser, rate, batch, arithmetic)
-            if not np.isfinite(loss):
-                raise RuntimeError(
-                    f"training broke down at step {step} of {steps}: the loss is {loss}; lower learning_rate "
-                    f"(now {learning_rate}), or set precision to float32"
-                )
-            losses.append(loss)
-            if step % every == 0 or step == steps or step in checks:
-                score = check(network.eval()) if step in checks else None
-                network.train()
-                rows.append((phase, step, rate, float(np.mean(losses)), score))
-                progress.set_postfix_str(f"loss {rows[-1][3]:.3f}", refresh=False)
-                losses = []
-    columns = ["phase", "step", "learning_rate", "loss", "held_out_roc_area"]
-    return network.eval(), pd.DataFrame(rows, columns=columns).astype({"held_out_roc_area": "float64"})
+        checks = {round(steps * (number + 1) / CHECKS) for number in range(CHECKS)} if check else set()
+        made = _batches(
+            stills, donors, range(state.step, steps), batch_crops, crop_px, augmentation, targets, seed, threads
+        )
+        # On a terminal a bar, in a file none: the log has a line now and then.
+        bar = tqdm(
+            made, f"training ({phase})", initial=state.step, total=steps, unit="step", mininterval=1, disable=None
+        )
+        batches = iter(bar)
+        with checkpoints.deferred() if checkpoints else nullcontext():
+            while state.step < state.last_step:
+                rate = annealed_rate(state.step, steps=steps, learning_rate=learning_rate, settles_at=state.settles_at)
+                loss = _learn(network, optimiser, rate, next(batches), arithmetic)
+                state.step += 1
+                if not np.isfinite(loss):
+                    raise RuntimeError(
+                        f"training broke down at step {state.step} of {steps}: the loss is {loss}; lower "
+                        f"learning_rate (now {learning_rate}), or set precision to float32"
+                    )
+                progress.stepped(phase, state.step, state.last_step, loss)
+                state.losses.append(loss)
+                ends = state.step == state.last_step
+                scored = state.step in checks or (check is not None and ends)
+                if scored or ends or state.step % every == 0:
+                    scores = check(network.eval()) if scored else (None, None)
+                    network.train()
+                    state.rows.append(Row(phase, state.step, rate, float(np.mean(state.losses)), *scores))
+                    state.losses = []
+                    if patience and state.settles_at is None and _stalls(state.rows, patience):
+                        state.settles_at = state.step
+                        state.last_step = min(steps, state.step + _settling_steps(steps))
+                        log.info("%s: no better for %d checks, ends at step %d", phase, patience, state.last_step)
+                    progress.noted(state.rows[-1])
+                if checkpoints and (checkpoints.due or state.step == state.last_step):
+                    checkpoints.save(phase, _snapshot(state, network, optimiser))
+                    checkpoints.raise_if_told()
+    return network.eval(), state.rows
+
+
+@dataclass
+class _State:
+    """How far a phase is: steps made, its last one, rows, losses since the last row, and where it stalled."""
+
+    last_step: int
+    step: int = 0
+    rows: list[Row] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    settles_at: int | None = None
+
+
+def _snapshot(state: _State, network: nn.Module, optimiser: torch.optim.Optimizer) -> Snapshot:
+    tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+    if state.step < state.last_step:
+        for number, of_parameter in optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{number}.{name}": tensor for name, tensor in of_parameter.items()}
+    # Nothing here draws from torch's own generators once the weights are there: views have theirs, by seed and step.
+    return Snapshot(tensors, asdict(state) | {"rows": [list(row) for row in state.rows]})
+
+
+def _resume(
+    checkpoints: Checkpoints | None, phase: str, network: nn.Module, optimiser: torch.optim.Optimizer
+) -> _State | None:
+    """Put network and optimiser into the state of the checkpoint, where there is one."""
+    snapshot = checkpoints.load(phase) if checkpoints else None
+    if snapshot is None:
+        return None
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in snapshot.tensors.items():
+        part, _, rest = name.partition(".")
+        parts.setdefault(part, {})[rest] = tensor
+    network.load_state_dict(parts["network"])
+    parameters = list(network.parameters())
+    remembered: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in parts.get("optimiser", {}).items():
+        number, _, rest = name.partition(".")
+        # Laid out in memory as the parameter is: another layout may be added up in another order.
+        like = parameters[int(number)]
+        laid_out = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor
+        remembered.setdefault(int(number), {})[rest] = laid_out
+    optimiser.load_state_dict(optimiser.state_dict() | {"state": remembered})
+    return _State(**snapshot.notes | {"rows": [Row(*row) for row in snapshot.notes["rows"]]})
+
+
+def _stalls(rows: Sequence[Row], patience: int) -> bool:
+    """Whether neither score was better in the last checks than before them."""
+    areas, scores = (
+        [value for value in column if value is not None]
+        for column in zip(*((row.held_out_roc_area, row.held_out_score) for row in rows), strict=True)
+    )
+    if len(scores) <= patience:
+        return False
+    gains = [max(values[-patience:]) - max(values[:-patience]) for values in (areas, scores)]
+    return gains[0] <= _LEAST_AREA_GAIN and gains[1] <= _LEAST_GAIN
 
 
 def _scaled_still(annotation: Annotation, channels: int, scale: float) -> Still:
@@ -194,16 +295,25 @@ def _learn(
     return loss.item()
 
 
-def annealed_rate(step: int, *, steps: int, learning_rate: float) -> float:
+def annealed_rate(step: int, *, steps: int, learning_rate: float, settles_at: int | None = None) -> float:
     """Learning rate of one step, counted from 0: a short rise, then half a cosine down to 0.
 
     The rise takes a twentieth of the steps: RMSprop's first steps are large
-    while it has seen few gradients.
+    while it has seen few gradients. From `settles_at` on, where that is
+    given, half a cosine takes the rate down to 0 within a tenth of the steps.
     """
+    if settles_at is not None and step >= settles_at:
+        from_rate = annealed_rate(settles_at, steps=steps, learning_rate=learning_rate)
+        return from_rate * 0.5 * (1 + float(np.cos(np.pi * (step - settles_at) / _settling_steps(steps))))
     rise = max(1, steps // 20)
     if step < rise:
         return learning_rate * (step + 1) / (rise + 1)
     return learning_rate * 0.5 * (1 + float(np.cos(np.pi * (step - rise) / max(1, steps - rise))))
+
+
+def _settling_steps(steps: int) -> int:
+    """Steps in which the learning rate falls to 0 once a training has stalled: those between two checks."""
+    return max(1, round(steps / CHECKS))
 
 
 def _starting_network(architecture: str, channels: int, start_from: str | os.PathLike | None) -> nn.Module:
@@ -221,7 +331,7 @@ def _starting_network(architecture: str, channels: int, start_from: str | os.Pat
 def _batches(
     stills: Sequence[Still],
     donors: Sequence[Donor],
-    steps: int,
+    steps: range,
     batch_crops: int,
     crop_px: int,
     augmentation: Mapping[str, Any],
@@ -249,10 +359,10 @@ def _batches(
         return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(wanted))
 
     with ThreadPoolExecutor(max_workers=max(1, threads - 1)) as makers:
-        ahead: list[Future] = [makers.submit(batch, step) for step in range(min(steps, threads + 1))]
-        for step in range(steps):
+        ahead: list[Future] = [makers.submit(batch, step) for step in steps[: threads + 1]]
+        for step in steps:
             made = ahead.pop(0).result()
-            if step + threads + 1 < steps:
+            if step + threads + 1 < steps.stop:
                 ahead.append(makers.submit(batch, step + threads + 1))
             yield made
 

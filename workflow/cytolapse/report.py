@@ -48,6 +48,7 @@ def write_report(
     experiment: str,
     model: Mapping | None,
     roc_figure: str | os.PathLike | None,
+    training_figure: str | os.PathLike | None,
     training_status: Mapping | None,
     settings: Mapping,
     events: Sequence[Mapping],
@@ -72,8 +73,9 @@ def write_report(
         Name of the experiment.
     model : mapping or None
         Content of model.json; None where no model was used.
-    roc_figure : path or None
-        Figure of the model's evaluation, SVG or PNG.
+    roc_figure, training_figure : path or None
+        Figures of the model's evaluation and of the course of its training,
+        SVG or PNG.
     training_status : mapping or None
         How the model's last training ended: `status`, 'kept' where it was not
         accepted and the model before it is used on, and `reason`.
@@ -130,7 +132,9 @@ def write_report(
         "unjudged": unjudged,
         "movies": _movie_rows(movies, frames),
         "model": _model_rows(model),
+        "annotation_warnings": _metrics(model).get("annotation_warnings", []),
         "roc": _picture(roc_figure) if roc_figure else None,
+        "training": _picture(training_figure) if training_figure else None,
         "settings": {stage: flattened(values) for stage, values in settings.items()},
         "versions": _version_rows(movies),
     }
@@ -381,7 +385,15 @@ def _model_rows(model: Mapping | None) -> list[tuple[str, str]]:
     if not model:
         return []
     rest = {key: value for key, value in model.items() if key != "metrics"}
-    return flattened(rest) + flattened(model.get("metrics") or {}, "metrics")
+    metrics = {key: value for key, value in _metrics(model).items() if key != "annotation_warnings"}
+    for images in ("held_out", "training"):
+        if metrics.get(images):
+            metrics[images] = {key: value for key, value in metrics[images].items() if key != "by_image"}
+    return flattened(rest) + flattened(metrics, "metrics")
+
+
+def _metrics(model: Mapping | None) -> Mapping:
+    return (model or {}).get("metrics") or {}
 
 
 def _version_rows(movies: pd.DataFrame) -> list[tuple[str, str]]:

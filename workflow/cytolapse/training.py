@@ -1,23 +1,40 @@
 """Annotated images to a model: learn, judge on images left out, learn from all."""
 
+import hashlib
 import itertools
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import nn
 
-from cytolapse.annotations import Annotation, annotations_digest, read_pairs
-from cytolapse.evaluation import roc_area
+from cytolapse.annotation_checks import Comparison, check_masks, compare_cells, trusted_doubts
+from cytolapse.annotations import Annotation, annotations_digest, find_pairs, read_pairs
+from cytolapse.checkpoints import Checkpoints
+from cytolapse.devices import choose_device
+from cytolapse.evaluation import BINS
 from cytolapse.files import atomic_path
-from cytolapse.judgement import cell_histogram, curve_rows, draw_roc, judge, pixel_scores, usual_area_px
-from cytolapse.learning import choose_precision, fit_network, predict_still, prepare_still, reproducible
+from cytolapse.judgement import (
+    JUDGED_TIMES,
+    cell_histogram,
+    curve_rows,
+    draw_roc,
+    find_cells,
+    judge,
+    pixel_scores,
+    quick_scores,
+    usual_area_px,
+)
+from cytolapse.learning import CHECKS, choose_precision, fit_network, predict_still, prepare_still, reproducible
 from cytolapse.models import CLASSES, NORMALISATION, Model, load_model, save_model, weights_digest
+from cytolapse.progress import Progress, Work, course, write_course, write_tsv
 from cytolapse.scaling import diameter_px, working_scale
 
 log = logging.getLogger(__name__)
@@ -51,8 +68,9 @@ class TrainingRejected(Exception):
 class Training(NamedTuple):
     """What a training gives.
 
-    `log` has one row every few steps: phase (held_out or final), step,
-    learning_rate, loss, held_out_roc_area (null where it was not measured).
+    `log` has one row every few steps: phase (held_out, or fold_1, fold_2,
+    ...; then final), step, learning_rate, loss, and held_out_roc_area and
+    held_out_score, of pixels and of labels (null where not measured).
     `roc` has the points of the pixelwise ROCs: images (training or held_out),
     threshold, false_positive_rate, true_positive_rate. The metrics are in
     `model.trained`.
@@ -126,32 +144,90 @@ def _split_stripes(annotations: Sequence[Annotation]) -> tuple[list[Annotation],
     return rest, held_out
 
 
+def split_folds(
+    annotations: Sequence[Annotation], folds: int, seed: int
+) -> list[tuple[list[Annotation], list[Annotation]]]:
+    """Leave every image out once: which one in which fold is drawn by the seed, images with cells dealt out first.
+
+    Parameters
+    ----------
+    annotations : sequence of Annotation
+    folds : int
+        Parts to leave out in turn, 2 to the number of images.
+    seed : int
+
+    Returns
+    -------
+    list of (rest, held_out)
+        Lists of Annotation, of each fold.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two folds, or more than images.
+    """
+    if not 2 <= folds <= len(annotations):
+        raise ValueError(f"folds is {folds}; wanted 2 to {len(annotations)}, the number of annotated images")
+    order = np.random.default_rng(seed).permutation(len(annotations)).tolist()
+    order.sort(key=lambda index: not (annotations[index].labels > 0).any())
+    fold_of = {index: place % folds for place, index in enumerate(order)}
+    return [
+        (
+            [each for index, each in enumerate(annotations) if fold_of[index] != fold],
+            [each for index, each in enumerate(annotations) if fold_of[index] == fold],
+        )
+        for fold in range(folds)
+    ]
+
+
+def _phases(
+    annotations: Sequence[Annotation], hold_out: float, folds: int | None, seed: int
+) -> dict[str, tuple[list[Annotation], list[Annotation]]]:
+    """What is learned from and what is left out, by name of the phase; nothing where no image can be spared."""
+    with_cells = sum(bool((each.labels > 0).any()) for each in annotations)
+    if folds is not None and len(annotations) >= 3 and with_cells >= 2:
+        splits = split_folds(annotations, min(folds, with_cells), seed)
+        return {f"fold_{number}": split for number, split in enumerate(splits, start=1)}
+    rest, held_out = split_held_out(annotations, hold_out, seed)
+    return {"held_out": (rest, held_out)} if held_out else {}
+
+
 def train(
     annotations: Sequence[Annotation],
     *,
     steps: int,
     steps_held_out: int,
     hold_out: float,
+    folds: int | None,
     floor_roc_area: float,
     pixel_size_um: float | None,
     working_diameter_px: float | None,
+    checkpoints: Checkpoints | None = None,
+    progress_folder: str | os.PathLike | None = None,
     **settings: Any,
 ) -> Training:
     """Train on a part, judge and choose the threshold on the rest, then train on all.
 
-    The second network starts afresh from the same seed and settings; its
-    threshold and held-out scores are those of the first.
+    The last network starts afresh from the same seed and settings; its
+    threshold and held-out scores are those of the networks before it, which
+    have not seen what they are judged on.
 
     Parameters
     ----------
     annotations : sequence of Annotation
     steps : int
-        Steps of the training on all images.
+        Steps of the training on all images; where the trainings before it
+        stalled early (`patience`), it takes that part of them.
     steps_held_out : int
-        Steps of the training that leaves some out.
+        Steps of a training that leaves some out.
     hold_out : float
         As for `split_held_out`. Where nothing is left out, threshold and
         floor are judged on the training images, and the metrics say so.
+    folds : int or None
+        Leave every image out once, in so many trainings of `steps_held_out`
+        (at most one for each image with cells), and judge all images
+        together; None leaves out once. Of fewer than three images stripes are
+        left out, as by `split_held_out`.
     floor_roc_area : float
         Least area under the pixelwise ROC, of the images left out and of the
         training images.
@@ -159,6 +235,11 @@ def train(
         Pixel size of the annotated images, where known.
     working_diameter_px : float or None
         As for `scaling.working_scale`.
+    checkpoints : Checkpoints or None
+        Where to go on from and where to leave what is needed for that.
+    progress_folder : path or None
+        Where the course is written while it goes, as training.tsv and
+        training.png.
     **settings
         As for `learning.fit_network`, but for scale: channels, architecture, seed, ...
 
@@ -170,43 +251,69 @@ def train(
     ------
     TrainingRejected
         If an area is below the floor.
+    TrainingInterrupted
+        If a signal asked for the end.
     ValueError, RuntimeError
         As for `learning.fit_network` and `split_held_out`.
     """
     metrics: dict[str, Any] = {"held_out": None}
-    cell_area_px = usual_area_px(each.labels for each in annotations)
-    settings["scale"] = working_scale(cell_area_px, working_diameter_px)
+    area_px = usual_area_px(each.labels for each in annotations)
+    settings["scale"] = working_scale(area_px, working_diameter_px)
     log.info(
         "cells are %.3g px wide; the network sees the images enlarged by %.3g",
-        *(diameter_px(cell_area_px), settings["scale"]),
+        *(diameter_px(area_px), settings["scale"]),
     )
-    logs, points = [], []
-    rest, held_out = split_held_out(annotations, hold_out, settings["seed"])
+    points = []
+    phases = _phases(annotations, hold_out, folds, settings["seed"])
+    progress = Progress(
+        _work(phases, annotations, steps, steps_held_out), progress_folder, at_most=settings["patience"] is not None
+    )
+    fit = settings | {"checkpoints": checkpoints, "progress": progress}
+    held_out = [each for _, left_out in phases.values() for each in left_out]
+    # Of a part that was cut off an image, places would not be those in the image.
+    whole = {each.name for each in held_out} & {each.name for each in annotations}
+    doubts: list[str] = []
     if held_out:
-        log.info("held out: %s", ", ".join(each.name for each in held_out))
-
-        def area(network: nn.Module) -> float:
-            return roc_area(cell_histogram(held_out, _predictions(network, held_out, settings)))
-
-        network, rows = fit_network(rest, phase="held_out", check=area, steps=steps_held_out, **settings)
-        probabilities = list(_predictions(network, held_out, settings))
-        logs.append(rows)
+        probabilities, taken = [], []
+        for phase, (rest, left_out) in phases.items():
+            log.info("%s: left out: %s", phase, ", ".join(each.name for each in left_out))
+            check = _checker(left_out, progress, settings)
+            network, rows = fit_network(rest, phase=phase, check=check, steps=steps_held_out, **fit)
+            taken.append(rows[-1].step / steps_held_out)
+            probabilities += _predictions(network, left_out, progress, settings)
+        steps = max(1, round(steps * float(np.mean(taken))))
         points.append(curve_rows("held_out", cell_histogram(held_out, probabilities)))
-        metrics["held_out"] = judge(held_out, probabilities, settings["scale"])
+        with progress.timed("label", JUDGED_TIMES * _pixels(held_out)):
+            metrics["held_out"] = judge(held_out, probabilities, settings["scale"])
+        pairs = zip(held_out, probabilities, strict=True)
+        doubts += _doubts(
+            [_compare(*pair, area_px, settings["scale"], progress) for pair in pairs if pair[0].name in whole]
+        )
         _check_floor("images left out", metrics["held_out"]["roc_area"], floor_roc_area, metrics)
     else:
         log.warning("no image is held out: threshold and scores come from the training images and flatter the model")
-    network, rows = fit_network(annotations, phase="final", check=None, steps=steps, **settings)
-    logs.append(rows)
-    histogram = cell_histogram(annotations, _predictions(network, annotations, settings))
+    network, _ = fit_network(annotations, phase="final", check=None, steps=steps, **fit)
+    histogram, comparisons = np.zeros((2, BINS), np.int64), []
+    for each, probability in zip(annotations, _predictions(network, annotations, progress, settings), strict=True):
+        histogram += cell_histogram([each], [probability])
+        if each.name not in whole:
+            comparisons.append(_compare(each, probability, area_px, settings["scale"], progress))
+    doubts += _doubts(comparisons)
     points.insert(0, curve_rows("training", histogram))
     metrics["training"] = pixel_scores(annotations, histogram)
     _check_floor("the training images", metrics["training"]["roc_area"], floor_roc_area, metrics)
     if not held_out:
-        metrics["training"] = judge(annotations, list(_predictions(network, annotations, settings)), settings["scale"])
-    metrics["threshold_from"] = "held_out" if held_out else "training"
-    knobs = {"steps_held_out": steps_held_out, "hold_out": hold_out, "floor_roc_area": floor_roc_area}
-    knobs["working_diameter_px"] = working_diameter_px
+        probabilities = list(_predictions(network, annotations, progress, settings))
+        metrics["training"] = judge(annotations, probabilities, settings["scale"])
+    metrics["threshold_from"] = ("cross_validation" if len(phases) > 1 else "held_out") if held_out else "training"
+    metrics["annotation_warnings"] = doubts
+    knobs = {
+        "steps_held_out": steps_held_out,
+        "hold_out": hold_out,
+        "folds": folds,
+        "floor_roc_area": floor_roc_area,
+        "working_diameter_px": working_diameter_px,
+    }
     device = next(network.parameters()).device
     model = Model(
         network=network.cpu(),
@@ -215,9 +322,9 @@ def train(
         classes=CLASSES,
         normalisation=dict(NORMALISATION),
         pixel_size_um=pixel_size_um,
-        cell_area_px=cell_area_px,
+        cell_area_px=area_px,
         scale=settings["scale"],
-        threshold=metrics[metrics["threshold_from"]]["threshold"],
+        threshold=metrics["held_out" if held_out else "training"]["threshold"],
         trained={
             "seed": settings["seed"],
             "steps": steps,
@@ -228,7 +335,7 @@ def train(
             "metrics": metrics,
         },
     )
-    return Training(model, pd.concat(logs, ignore_index=True), pd.concat(points, ignore_index=True))
+    return Training(model, course(progress.rows), pd.concat(points, ignore_index=True))
 
 
 def cross_validate(annotations: Sequence[Annotation], folds: int, **settings: Any) -> dict[str, np.ndarray]:
@@ -253,29 +360,69 @@ def cross_validate(annotations: Sequence[Annotation], folds: int, **settings: An
     ValueError
         If there are fewer than two folds, or more than images.
     """
-    if not 2 <= folds <= len(annotations):
-        raise ValueError(f"folds is {folds}; wanted 2 to {len(annotations)}, the number of annotated images")
-    order = np.random.default_rng(settings["seed"]).permutation(len(annotations))
-    fold_of = {annotations[index].name: place % folds for place, index in enumerate(order)}
     probabilities: dict[str, np.ndarray] = {}
-    for fold in range(folds):
-        rest = [each for each in annotations if fold_of[each.name] != fold]
-        left_out = [each for each in annotations if fold_of[each.name] == fold]
-        network, _ = fit_network(rest, phase=f"fold {fold + 1} of {folds}", check=None, **settings)
-        for each, probability in zip(left_out, _predictions(network, left_out, settings), strict=True):
-            probabilities[each.name] = probability
+    for fold, (rest, left_out) in enumerate(split_folds(annotations, folds, settings["seed"]), start=1):
+        network, _ = fit_network(rest, phase=f"fold_{fold}", check=None, **settings)
+        found = _predictions(network, left_out, None, settings)
+        probabilities |= {each.name: probability for each, probability in zip(left_out, found, strict=True)}
     return {each.name: probabilities[each.name] for each in annotations}
 
 
+def _work(
+    phases: Mapping[str, tuple[list[Annotation], list[Annotation]]],
+    annotations: Sequence[Annotation],
+    steps: int,
+    steps_held_out: int,
+) -> dict[str, Work]:
+    """What there is to do, for the time that is left: with what follows on each phase, judging and comparing."""
+    work = {}
+    for phase, (_, left_out) in phases.items():
+        pixels = _pixels(left_out)
+        work[phase] = Work(steps_held_out, CHECKS, pixels, pixels, (JUDGED_TIMES + 1) * pixels)
+    pixels = _pixels(annotations)
+    judged = 0 if phases else 1
+    left_out = sum(_pixels(each) for _, each in phases.values())
+    compared = pixels - left_out if judged == 0 else pixels
+    return work | {"final": Work(steps, 0, 0, (1 + judged) * pixels, judged * JUDGED_TIMES * pixels + compared)}
+
+
+def _pixels(annotations: Sequence[Annotation]) -> int:
+    return sum(each.labels.size for each in annotations)
+
+
+def _checker(
+    left_out: Sequence[Annotation], progress: Progress, settings: Mapping[str, Any]
+) -> Callable[[nn.Module], tuple[float, float]]:
+    def check(network: nn.Module) -> tuple[float, float]:
+        probabilities = list(_predictions(network, left_out, progress, settings))
+        with progress.timed("label", _pixels(left_out)):
+            return quick_scores(left_out, probabilities, settings["scale"])
+
+    return check
+
+
+def _compare(each: Annotation, probability: np.ndarray, area_px: float, scale: float, progress: Progress) -> Comparison:
+    with progress.timed("label", each.labels.size):
+        return compare_cells(each, find_cells(probability, 0.5, area_px, scale), probability, area_px)
+
+
+def _doubts(comparisons: Sequence[Comparison]) -> list[str]:
+    doubts = trusted_doubts(comparisons)
+    for doubt in doubts:
+        log.warning("annotations: %s", doubt)
+    return doubts
+
+
 def _predictions(
-    network: nn.Module, annotations: Sequence[Annotation], settings: Mapping[str, Any]
+    network: nn.Module, annotations: Sequence[Annotation], progress: Progress | None, settings: Mapping[str, Any]
 ) -> Iterator[np.ndarray]:
     device = next(network.parameters()).device
     precision = choose_precision(settings["precision"], device)
     for each in annotations:
         image = prepare_still(each, settings["channels"], NORMALISATION, settings["scale"])
+        timed = progress.timed("predict", each.labels.size) if progress else nullcontext()
         # as many threads as in training: sums in another order could tip a pixel over
-        with reproducible(settings["seed"], settings["threads"]):
+        with timed, reproducible(settings["seed"], settings["threads"]):
             probability = predict_still(network, image, shape=each.labels.shape, device=device, precision=precision)
         yield probability
 
@@ -295,14 +442,21 @@ def train_model(
     weights_path: str | os.PathLike,
     json_path: str | os.PathLike,
     log_path: str | os.PathLike,
+    log_figure_path: str | os.PathLike,
     roc_path: str | os.PathLike,
-    figure_path: str | os.PathLike,
+    roc_figure_path: str | os.PathLike,
     archive_folder: str | os.PathLike,
+    checkpoint_folder: str | os.PathLike,
+    progress_folder: str | os.PathLike,
+    code: str,
     **settings: Any,
 ) -> dict[str, Any]:
     """Train on an annotations folder and write the model and what it was judged by.
 
-    Nothing is written before the training has ended well.
+    No output is written before the training has ended well. Until then its
+    course is to be seen in `progress_folder`, and a training that was cut off
+    goes on from `checkpoint_folder`. Slips in the masks are named in the log
+    and in model.json.
 
     Parameters
     ----------
@@ -310,15 +464,22 @@ def train_model(
         As for `annotations.read_pairs`.
     weights_path, json_path : path
         The model file and model.json.
-    log_path, roc_path : path
-        `Training.log` and `Training.roc`, tab-separated.
-    figure_path : path
-        The pixelwise ROC of training and held-out images, PNG.
+    log_path, log_figure_path : path
+        `Training.log`, tab-separated, and its picture (PNG).
+    roc_path, roc_figure_path : path
+        `Training.roc`, tab-separated, and the pixelwise ROC of training and
+        held-out images (PNG).
     archive_folder : path
         The model file and model.json are also kept in its subfolder that is
         named by the digest of the weights. What lies there already stays:
         the same weights with another threshold, pixel size, area of a
         cell or scale go to DIGEST-2.
+    checkpoint_folder : path
+        Checkpoints of this model's trainings; removed when one has ended well.
+    progress_folder : path
+        training.tsv and training.png, written while the training goes.
+    code : str
+        Digest of the code that runs: a checkpoint of other code is not used.
     **settings
         As for `train`.
 
@@ -329,20 +490,53 @@ def train_model(
 
     Raises
     ------
-    TrainingRejected, ValueError, RuntimeError
+    TrainingRejected, TrainingInterrupted, ValueError, RuntimeError
         As for `train` and `annotations.read_pairs`.
     """
-    annotations = read_pairs(annotations_folder)
-    result = train(annotations, **settings)
-    result.model.trained["annotations"] = annotations_digest(annotations_folder, {})
-    for folder in {Path(path).parent for path in (weights_path, json_path, log_path, roc_path, figure_path)}:
-        folder.mkdir(parents=True, exist_ok=True)
-    _archive(result.model, Path(archive_folder))
-    _write_tsv(result.log, log_path)
-    _write_tsv(result.roc, roc_path)
-    draw_roc(result.roc, figure_path)
-    digest = save_model(result.model, weights_path, json_path, half=False)
+    annotations, warnings = _checked(annotations_folder)
+    digest = annotations_digest(annotations_folder, {})
+    with Checkpoints(checkpoint_folder, _training_key(digest, code, settings)) as checkpoints:
+        result = train(annotations, checkpoints=checkpoints, progress_folder=progress_folder, **settings)
+        result.model.trained["annotations"] = digest
+        result.model.trained["metrics"]["annotation_warnings"][:0] = warnings
+        written = (weights_path, json_path, log_path, log_figure_path, roc_path, roc_figure_path)
+        for folder in {Path(path).parent for path in written}:
+            folder.mkdir(parents=True, exist_ok=True)
+        _archive(result.model, Path(archive_folder))
+        write_course(result.log, log_path, log_figure_path)
+        write_tsv(result.roc, roc_path)
+        draw_roc(result.roc, roc_figure_path)
+        digest = save_model(result.model, weights_path, json_path, half=False)
+        checkpoints.remove()
     return {"digest": digest, "metrics": result.model.trained["metrics"]}
+
+
+def _checked(folder: str | os.PathLike) -> tuple[list[Annotation], list[str]]:
+    """The annotations without slips of the brush, and what was found in their masks."""
+    annotations, warnings = [], []
+    for pair, annotation in zip(find_pairs(folder), read_pairs(folder), strict=True):
+        checked, found = check_masks(annotation, str(pair.masks))
+        annotations.append(checked)
+        warnings += found
+    for warning in warnings:
+        log.warning("annotations: %s", warning)
+    return annotations, warnings
+
+
+def _training_key(annotations: str, code: str, settings: Mapping[str, Any]) -> str:
+    """Digest of all that the networks of a training depend on; the floor only judges them."""
+    device = choose_device(settings["device"])
+    start_from = settings["start_from"]
+    parts = {
+        **{name: value for name, value in settings.items() if name != "floor_roc_area"},
+        "annotations": annotations,
+        "code": code,
+        "start_from": None if start_from is None else hashlib.sha256(Path(start_from).read_bytes()).hexdigest(),
+        "device": device.type,
+        "precision": str(choose_precision(settings["precision"], device)),
+        "torch": torch.__version__,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _archive(model: Model, folder: Path) -> None:
@@ -428,8 +622,3 @@ def _accepted_digest(weights_path: str | os.PathLike, json_path: str | os.PathLi
         return digest if json.loads(Path(json_path).read_text())["digest"] == digest else None
     except (OSError, ValueError, KeyError):
         return None
-
-
-def _write_tsv(table: pd.DataFrame, path: str | os.PathLike) -> None:
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, sep="\t", index=False, float_format="%.6g", lineterminator="\n")

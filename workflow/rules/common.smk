@@ -152,10 +152,14 @@ def report_template(wildcards, input):
     return f"{workflow.basedir}/workflow/report/report.html.j2"
 
 
-def roc_figure(wildcards, input):
-    """The picture that a training leaves; a ready model may come without one."""
-    figure = Path(input.card).with_name("roc.png")
-    return str(figure) if figure.is_file() else None
+def figure_of_training(name):
+    """A picture that a training leaves; a ready model may come without one."""
+
+    def look(wildcards, input):
+        figure = Path(input.card).with_name(name)
+        return str(figure) if figure.is_file() else None
+
+    return look
 
 
 def movie_rows(wildcards):

@@ -1,4 +1,4 @@
-"""Annotations -> models/{model}/: weights, model.json, training log, ROC curve."""
+"""Annotations -> models/{model}/: weights, model.json, course of the training, ROC curve."""
 
 
 rule train:
@@ -10,8 +10,9 @@ rule train:
         weights=update("models/{model}/weights.safetensors"),
         card=update("models/{model}/model.json"),
         training_log=update("models/{model}/training.tsv"),
+        training_figure=update("models/{model}/training.png"),
         roc=update("models/{model}/roc.tsv"),
-        figure=update("models/{model}/roc.png"),
+        roc_figure=update("models/{model}/roc.png"),
         status="models/{model}/training.json",
     log:
         "logs/models/{model}/train.log",
@@ -34,6 +35,9 @@ rule train:
         train=lambda wildcards: plan.training(wildcards.model),
         on_bad_model=on_bad_model,
         execution=training_execution,
+        # Neither is an output: a checkpoint has to outlive a job that failed, and progress shows before it ends.
+        checkpoints=".cytolapse/training/{model}",
+        progress="logs/models/{model}",
         code=digest("train"),
     script:
         "../scripts/train.py"
