@@ -62,6 +62,7 @@ def collected(tmp_path, rows: list[dict], **settings) -> dict[str, pd.DataFrame]
         movies=rows,
         channels=["phase", "gfp"],
         object="cell",
+        segmenter="cytolapse",
         model="bacteria",
         size_quantity="area",
         carried=["x_plate"],

@@ -1,10 +1,10 @@
 """Cytolapse: time-lapse movies of living cells to tables of growth and expression.
 
 The modules, in the order in which they may import each other: files, logs, tables,
-provenance, planes, folders, layouts, inspection, discovery, movies,
+provenance, planes, folders, layouts, inspection, discovery, movies, masks,
 annotations, crowding, augmentation, networks, models, devices, prediction,
-segmentation, labeling, labels, targets, learning, evaluation, judgement,
-training, illumination, shapes, focus, drift, features, linking, lineage,
+segmentation, labeling, labels, thresholding, labelimages, exchange, engines,
+targets, learning, evaluation, judgement, training, illumination, shapes, focus, drift, features, linking, lineage,
 growth, expression, analysis, population, collection, exports, overlays,
 wording, summaries, figures, report, rods, contacts, scenarios, colony, optics,
 simulation.
