@@ -37,7 +37,7 @@ def test_a_stack_is_taken_as_it_is_whatever_whole_numbers_it_holds(tmp_path, dty
     assert confidence[["frame", "label"]].to_numpy().tolist() == [[0, 1], [0, 77]]
     assert confidence["mask_confidence"].isna().all()
     record = json.loads(read_metadata(tmp_path / "confidence.parquet")["provenance"])["label"]
-    assert record == {"code": "abc", "mask_source": "given"}
+    assert record == {"code": "abc", "mask_source": "given", "images": str(tmp_path / "masks.tif")}
 
 
 @pytest.mark.parametrize("metadata", [None, {"axes": "ZYX"}, {"axes": "TYX"}], ids=str)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -109,7 +109,7 @@ def label_by_engine(
 def _labelled(movie: Movie, info: Mapping, runs: "Engine", settings: Mapping) -> Iterator[LabelledFrame]:
     percentiles = (settings["low_percentile"], settings["high_percentile"])
     of_movie = settings["normalise"] == "movie"
-    limits = _limits(list(sampled_planes(movie, info)), percentiles) if of_movie else None
+    limits = _limits(sampled_planes(movie, info), percentiles) if of_movie else None
     for frame in tqdm(range(movie.frames), desc=runs.name, unit="frame", mininterval=10):
         plane = movie.read(frame, info["segment_channel"])
         if plane is None:
@@ -119,11 +119,15 @@ def _labelled(movie: Movie, info: Mapping, runs: "Engine", settings: Mapping) ->
         yield runs.segment((plane.astype(np.float32) - low) / (high - low), f"frame {frame} of {info['path']}")
 
 
-def _limits(planes: list[np.ndarray], percentiles: tuple[float, float]) -> tuple[np.float32, np.float32]:
+def _limits(planes: Iterable[np.ndarray], percentiles: tuple[float, float]) -> tuple[np.float32, np.float32]:
     """The grey values that become 0 and 1."""
-    step = max(1, int(np.ceil(np.sqrt(planes[0].size / _SAMPLE_PX))))
-    low, high = np.percentile(np.concatenate([plane[::step, ::step].ravel() for plane in planes]), percentiles)
+    low, high = np.percentile(np.concatenate([_some_pixels(plane) for plane in planes]), percentiles)
     return np.float32(low), max(np.float32(high), np.nextafter(np.float32(low), np.float32(np.inf)))
+
+
+def _some_pixels(plane: np.ndarray) -> np.ndarray:
+    step = max(1, int(np.ceil(np.sqrt(plane.size / _SAMPLE_PX))))
+    return plane[::step, ::step].ravel()
 
 
 class Engine:
@@ -211,11 +215,20 @@ class Engine:
         except (BrokenPipeError, EOFError):
             answer = None
         if answer is None:
-            code = self._process.wait()
-            self._listener.join()
+            code = self._ended()
             said = "\n".join(self._last) or "nothing"
             raise RuntimeError(f"{self.name} ended at {what} with exit code {code}; its last words:\n{said}")
         return answer
+
+    def _ended(self) -> int:
+        """Exit code of an engine that has no more to do."""
+        try:
+            code = self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        self._listener.join()
+        return code
 
     def close(self) -> None:
         """Let the engine end."""
@@ -223,12 +236,7 @@ class Engine:
         with suppress(BrokenPipeError):
             self._process.stdin.close()
         self._process.stdout.close()
-        try:
-            self._process.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._listener.join()
+        self._ended()
         self._process.stderr.close()
 
     def __enter__(self) -> "Engine":

@@ -10,6 +10,7 @@ how sure each is. The end of the pipe is the end of the movie.
 """
 
 import json
+import math
 import os
 import sys
 
@@ -56,11 +57,13 @@ def receive(pipe):
 
 
 def _array(pipe, announced):
-    array = np.empty(announced["shape"], announced["dtype"])
-    data = pipe.read(array.nbytes)
-    if len(data) < array.nbytes:
+    dtype, shape = np.dtype(announced["dtype"]), announced["shape"]
+    wanted = dtype.itemsize * math.prod(shape)
+    data = pipe.read(wanted)
+    if len(data) < wanted:
         raise EOFError("the pipe ended inside of an array")
-    return np.frombuffer(data, array.dtype).reshape(array.shape)
+    # A copy, since bytes cannot be written to and some libraries want to.
+    return np.frombuffer(data, dtype).reshape(shape).copy()
 
 
 def why_gpu(device):

@@ -168,7 +168,8 @@ def import_labels(
             shape=shape,
             pixel_size_um=pixel_size_um,
             frame_interval_min=frame_interval_min,
-            records={"label": {**provenance, "mask_source": "given"}},
+            # Not among the settings, which are the same for all movies of an experiment.
+            records={"label": {**provenance, "mask_source": "given", "images": str(images_path)}},
             remedy="remove specks from the label images",
         )
     logger.info("%s: %d cells in %d frames of %s", info["path"], cells, shape[0], images_path)

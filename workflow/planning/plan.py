@@ -214,18 +214,14 @@ class Plan:
             for name in self.settings["overrides"]
             if name not in self.experiments
         ]
-        if wrong:
-            raise ValueError("\n".join(wrong))
-
-        for experiment, blocks in self.settings["overrides"].items():
-            segmenter = self.experiments[experiment]["segmenter"]
-            others = {block for name, of in SEGMENTERS.items() if name != segmenter for block in of}
-            wrong += [
-                f"config: overrides.{experiment}.{block}: sets nothing, since the experiment is segmented by "
-                f"{segmenter} (column segmenter of experiments.tsv); remove it"
-                for block in blocks
-                if block in others
-            ]
+        wrong += [
+            f"config: overrides.{name}.{block}: sets nothing, since the experiment is segmented by "
+            f"{self.experiments[name]['segmenter']} (column segmenter of experiments.tsv); remove it"
+            for name, blocks in self.settings["overrides"].items()
+            if name in self.experiments
+            for block in blocks
+            if block not in self.used_blocks(name)
+        ]
         if wrong:
             raise ValueError("\n".join(wrong))
 
@@ -298,10 +294,9 @@ class Plan:
         weights = self.own_weights(experiment)
         if weights is None:
             return None
-        files = (
-            sorted(path for path in Path(weights).iterdir() if path.is_file()) if os.path.isdir(weights) else [weights]
-        )
-        found = [fingerprint(file, self._fingerprints) for file in files]
+        path = Path(weights)
+        files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+        found = [f"{file.name} {fingerprint(file, self._fingerprints)}" for file in files]
         return hashlib.sha256("\n".join(found).encode()).hexdigest()[:16]
 
     def used_blocks(self, experiment: str) -> list[str]:

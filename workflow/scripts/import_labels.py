@@ -13,5 +13,5 @@ import_labels(
     snakemake.output.labels,
     snakemake.output.confidence,
     **snakemake.params.calibration,
-    provenance=stage_record({"labels": snakemake.input.images}, snakemake.params.code, snakemake.scriptdir),
+    provenance=stage_record({}, snakemake.params.code, snakemake.scriptdir),
 )
