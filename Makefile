@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # The library is found through the Snakefile; programs outside of it need the path.
 export PYTHONPATH := $(CURDIR)/workflow
 
-.PHONY: help demo test format rulegraph pins docs clean benchmark-accuracy benchmark-speed demo-model shipped-models
+.PHONY: help demo test format rulegraph pins docs clean benchmark-accuracy benchmark-speed demo-model shipped-models env-cellpose env-stardist
 
 help:
 	@echo "make demo                run the whole pipeline on simulated movies, then say where to look"
@@ -19,6 +19,8 @@ help:
 	@echo "make format              format the code"
 	@echo "make docs                write the generated parts of docs/ again"
 	@echo "make pins                resolve envs/*.in to pinned versions"
+	@echo "make env-cellpose        build .venv-cellpose, for experiments of the segmenter cellpose"
+	@echo "make env-stardist        build .venv-stardist, for experiments of the segmenter stardist"
 	@echo "make demo-model          train the model of the demo again"
 	@echo "make shipped-models      train the models in resources/ again (needs CYTOLAPSE_DATA)"
 	@echo "make benchmark-accuracy  scores on real movies (needs CYTOLAPSE_DATA)"
@@ -46,6 +48,14 @@ $(VENV)/ready-dev: $(VENV)/ready envs/requirements-dev.txt
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --system-certs --compile-bytecode -r envs/requirements-dev.txt
 	@touch $@
 
+# Engines bring packages that would not agree with the pipeline's: each has an environment of its own.
+env-cellpose env-stardist: env-%: .venv-%/ready
+
+.venv-%/ready: $(VENV)/uv envs/requirements-%.txt
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-$*
+	VIRTUAL_ENV=$(CURDIR)/.venv-$* $(BIN)/uv pip install --quiet --system-certs --compile-bytecode -r envs/requirements-$*.txt
+	@touch $@
+
 demo: $(VENV)/ready
 	python workflow/demo.py prepare demo
 	snakemake --cores $(CORES) --configfile demo/config.yaml
@@ -67,6 +77,9 @@ docs: $(VENV)/ready-dev
 pins: $(VENV)/ready-dev
 	uv pip compile --quiet --no-header --python-version 3.11 --upgrade envs/requirements.in -o envs/requirements.txt
 	uv pip compile --quiet --no-header --python-version 3.11 --upgrade envs/requirements-dev.in -o envs/requirements-dev.txt
+	for engine in cellpose stardist; do \
+	  uv pip compile --quiet --no-header --python-version 3.11 --upgrade envs/requirements-$$engine.in \
+	    -o envs/requirements-$$engine.txt || exit 1; done
 	python docs/generate.py envs
 
 demo-model: $(VENV)/ready

@@ -5,7 +5,7 @@
 config         config/config.yaml, every knob with its default, from the schema
 configuration  docs/configuration.md, from the schemas
 tables         docs/tables.md, from the declared tables
-envs           envs/*.yaml, with the pins of envs/requirements.txt
+envs           envs/*.yaml, with the pins of envs/requirements*.txt
 rulegraph      docs/rulegraph.svg, by Snakemake and Graphviz (dot)
 
 Without a name, all but the rule graph and config.yaml, which users edit. A
@@ -59,6 +59,9 @@ ENVIRONMENTS = {
         "tqdm",
     ],
 }
+
+# Environments of the engines, whole: no rule runs in them, and their users may prefer conda.
+ENGINES = ("cellpose", "stardist")
 
 GENERATED = "Made by `make docs`; do not edit."
 
@@ -166,18 +169,33 @@ def tables() -> str:
     return f"{head}\n{column_reference()}".rstrip() + "\n"
 
 
-def pins() -> dict[str, str]:
-    """Package -> version, from envs/requirements.txt."""
-    text = (REPOSITORY / "envs/requirements.txt").read_text()
+def pins(of: str = "") -> dict[str, str]:
+    """Package -> version, from envs/requirements.txt, or from that of an engine."""
+    text = (REPOSITORY / f"envs/requirements{of}.txt").read_text()
     return dict(re.findall(r"^([A-Za-z0-9_.-]+)==(\S+)", text, flags=re.MULTILINE))
 
 
 def environment(name: str) -> str:
     """envs/NAME.yaml, for `snakemake --sdm conda`."""
     pinned = pins()
-    packages = "\n".join(f"      - {package}=={pinned[package]}" for package in ENVIRONMENTS[name])
+    return _conda(
+        "For `snakemake --sdm conda`, with the pins of requirements.txt.",
+        {package: pinned[package] for package in ENVIRONMENTS[name]},
+    )
+
+
+def engine_environment(name: str) -> str:
+    """envs/NAME.yaml of an engine, for `conda env create`."""
+    return _conda(
+        f"For `conda env create -n {name} -f envs/{name}.yaml`, with the pins of requirements-{name}.txt.",
+        pins(f"-{name}"),
+    )
+
+
+def _conda(purpose: str, pinned: dict[str, str]) -> str:
+    packages = "\n".join(f"      - {package}=={version}" for package, version in pinned.items())
     return (
-        f"# For `snakemake --sdm conda`, with the pins of requirements.txt. {GENERATED}\n"
+        f"# {purpose} {GENERATED}\n"
         "channels:\n  - conda-forge\n"
         "dependencies:\n  - python =3.11\n  - pip\n  - pip:\n"
         f"{packages}\n"
@@ -195,7 +213,10 @@ FILES = {
     "config": {"config/config.yaml": config},
     "configuration": {"docs/configuration.md": configuration},
     "tables": {"docs/tables.md": tables},
-    "envs": {f"envs/{name}.yaml": (lambda name=name: environment(name)) for name in ENVIRONMENTS},
+    "envs": {
+        **{f"envs/{name}.yaml": (lambda name=name: environment(name)) for name in ENVIRONMENTS},
+        **{f"envs/{name}.yaml": (lambda name=name: engine_environment(name)) for name in ENGINES},
+    },
     "rulegraph": {"docs/rulegraph.svg": rulegraph},
 }
 

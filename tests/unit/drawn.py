@@ -1,6 +1,9 @@
-"""Images that are drawn: annotated ones with settings to learn them in a moment, and fields of disks."""
+"""Images that are drawn: annotated ones with settings to learn them in a moment, fields of disks, movies."""
+
+import json
 
 import numpy as np
+import tifffile
 from scipy import ndimage
 
 from cytolapse.annotations import Annotation
@@ -75,3 +78,32 @@ def disks(shape, *centres_and_radii):
     for number, (cy, cx, radius) in enumerate(centres_and_radii, 1):
         labels[np.hypot(y - cy, x - cx) <= radius] = number
     return labels
+
+
+def a_movie(folder, frames, *, acquired=None, pixel_size_um=0.5):
+    """movie.json of a stack of frames (t, y, x) in one channel."""
+    path = folder / "movie.tif"
+    tifffile.imwrite(path, frames, photometric="minisblack", metadata={"axes": "TYX"})
+    info = {
+        "status": "ok",
+        "reason": None,
+        "warnings": [],
+        "path": str(path),
+        "kind": "tiff",
+        "position": None,
+        "axes": "TYX",
+        "frames": len(frames),
+        "channels": ["phase"],
+        "segment_channel": "phase",
+        "height_px": frames.shape[1],
+        "width_px": frames.shape[2],
+        "dtype": str(frames.dtype),
+        "pixel_size_um": pixel_size_um,
+        "frame_interval_min": 5.0,
+        "time_h": None,
+        "exposure_ms": {"phase": None},
+        "acquired": None if acquired is None else {"phase": acquired},
+        "saturation_au": 65535,
+    }
+    (folder / "movie.json").write_text(json.dumps(info))
+    return folder / "movie.json"

@@ -54,7 +54,12 @@ def collected(tmp_path, rows: list[dict], **settings) -> dict[str, pd.DataFrame]
     }
     parts["infos"] = [tmp_path / movie / "movie.json" for movie in included]
     outputs = {name: tmp_path / f"{name}.parquet" for name in EXPERIMENT_TABLES}
-    stated = {"pixel_size_um": None, "frame_interval_min": None} | settings
+    stated = {
+        "pixel_size_um": None,
+        "frame_interval_min": None,
+        "segmenter": "cytolapse",
+        "model": "bacteria",
+    } | settings
     collect_experiment(
         parts,
         outputs,
@@ -62,7 +67,6 @@ def collected(tmp_path, rows: list[dict], **settings) -> dict[str, pd.DataFrame]
         movies=rows,
         channels=["phase", "gfp"],
         object="cell",
-        model="bacteria",
         size_quantity="area",
         carried=["x_plate"],
         window_h=None,
@@ -91,6 +95,20 @@ def test_a_movie_is_a_row_with_its_scale_and_where_it_comes_from(tmp_path):
     assert (row["model_digest"], row["device"], row["seed"], row["commit"]) == ("m", "cpu", 7, "abc")
     assert json.loads(row["settings"])["link"] == {"of": "link"}
     assert json.loads(row["code_digests"])["analyse"] == "analyse-code"
+
+
+def test_a_movie_that_an_engine_labelled_says_so_without_a_stage_before(tmp_path, monkeypatch):
+    label = PROVENANCE["label"] | {"segmenter_version": "cellpose 4.2", "device": "cpu", "model_digest": None}
+    monkeypatch.delitem(PROVENANCE, "segment")
+    monkeypatch.setitem(PROVENANCE, "label", label)
+    write_movie_products(tmp_path / "a", "a", cells=1)
+
+    row = collected(tmp_path, [sheet_row("a")], segmenter="cellpose", model="cpsam_v2")["movies"].iloc[0]
+
+    assert (row["segmenter"], row["segmenter_version"], row["model"]) == ("cellpose", "cellpose 4.2", "cpsam_v2")
+    assert (row["device"], row["version"], row["commit"]) == ("cpu", "1", "abc")
+    assert row[["model_digest", "precision", "seed"]].isna().all()
+    assert set(json.loads(row["settings"])) == {"label", "measure", "link", "analyse"}
 
 
 def test_excluded_and_refused_movies_are_rows_with_their_reasons(tmp_path):

@@ -127,6 +127,18 @@ def test_an_environment_names_every_package_that_its_scripts_import(script):
     assert packages <= set(ENVIRONMENTS[environment])
 
 
+@pytest.mark.parametrize("engine", sorted((REPOSITORY / "workflow/engines").glob("*.py")), ids=lambda path: path.stem)
+def test_an_engine_imports_what_its_environment_has(engine):
+    own = {"cellpose_engine": {"cellpose", "torch"}, "stardist_engine": {"stardist", "tensorflow"}}[engine.stem]
+    imported = imports(engine)
+
+    assert imported.pop("cytolapse") == {"exchange"}
+    assert set(imported) - set(sys.stdlib_module_names) == own | {"numpy"}
+    exchange = imports(LIBRARY / "exchange.py")
+    assert set(exchange) - set(sys.stdlib_module_names) == {"numpy", "cytolapse"}
+    assert not exchange["cytolapse"]
+
+
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_the_environments_have_the_pins_of_the_requirements(environment):
     written = yaml.safe_load((REPOSITORY / f"envs/{environment}.yaml").read_text())

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from planning import digests
 from planning.checks import problems, read_schema, with_defaults
 from planning.digests import code_digest
 from planning.plan import Plan
@@ -251,7 +252,7 @@ def test_a_misspelt_column_is_refused_with_the_nearest(project):
 def test_a_missing_column_is_refused_with_what_it_holds(project):
     Path("experiments.tsv").write_text("experiment\tmovies\nnight1\tmovies/*.tif\n")
 
-    assert "experiments.tsv: the column 'model' is missing (Model that segments the movies" in refusal(project)
+    assert "experiments.tsv: the column 'channels' is missing (Names of the channels in order" in refusal(project)
 
 
 def test_a_column_that_stands_twice_is_refused(project):
@@ -261,9 +262,9 @@ def test_a_column_that_stands_twice_is_refused(project):
 
 
 def test_an_empty_cell_that_must_be_filled_is_refused_with_its_line(project):
-    Path("experiments.tsv").write_text(EXPERIMENTS + ROW.replace("\tnuclei\t", "\t\t"))
+    Path("experiments.tsv").write_text(EXPERIMENTS + ROW.replace("\tphase,gfp\t", "\t\t"))
 
-    assert "experiments.tsv, line 2: model is missing (model that segments the movies" in refusal(project)
+    assert "experiments.tsv, line 2: channels is missing (names of the channels in order" in refusal(project)
 
 
 def test_a_pixel_size_that_is_no_number_is_refused(project):
@@ -438,6 +439,16 @@ def test_the_defaults_are_allowed_by_their_own_schema():
     assert problems(schema, with_defaults(schema, {}), "defaults") == []
 
 
+def test_a_key_written_out_at_its_default_changes_nothing_not_even_the_order():
+    schema = read_schema("config")
+    label = with_defaults(schema, {})["label"]
+
+    stated = with_defaults(schema, {"label": {"fill_holes": True, "method": "watershed"}, "threads": 4})
+
+    assert list(stated["label"].items()) == list(label.items())
+    assert list(stated) == list(with_defaults(schema, {}))
+
+
 def test_the_blocks_of_an_experiment_are_those_of_the_schema():
     assert set(BY_EXPERIMENT) <= set(read_schema("config")["properties"])
 
@@ -451,11 +462,16 @@ def test_a_list_and_a_pattern_are_refused_in_words():
     assert any(sentence.startswith("place: code: 'a' was expected") for sentence in said)
 
 
+def forget_code() -> None:
+    """Look at the code anew, as another run does."""
+    digests._imports.cache_clear()
+    digests._bare_syntax.cache_clear()
+
+
 def library(tmp_path, monkeypatch, text: str) -> str:
     """Digest of a script that reaches a library module with this text."""
     monkeypatch.setattr("planning.digests.WORKFLOW", tmp_path)
-    for cached in ("_imports", "_bare_syntax"):
-        getattr(__import__("planning.digests", fromlist=[cached]), cached).cache_clear()
+    forget_code()
     (tmp_path / "scripts").mkdir(exist_ok=True)
     (tmp_path / "cytolapse").mkdir(exist_ok=True)
     (tmp_path / "scripts/link.py").write_text("from cytolapse.linking import link\nlink()\n")
@@ -578,3 +594,168 @@ def test_a_row_of_a_movie_that_is_gone_is_no_error_while_its_results_are_there(p
     plan.check_all()
 
     assert plan.stale_folders() == ["results/night1/a"]
+
+
+def segmented_by(segmenter: str, model: str = "", labels: str = "") -> None:
+    """The sheet with one experiment that this finds the cells of."""
+    header = "experiment\tmovies\tsegmenter\tmodel\tlabels\tsegment_channel\tchannels\n"
+    Path("experiments.tsv").write_text(
+        f"{header}night1\tmovies/*.tif\t{segmenter}\t{model}\t{labels}\tphase\tphase,gfp\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (("cytolapse",), "model is missing (model that segments the movies"),
+        (
+            ("threshold", "nuclei"),
+            "names the model 'nuclei', which the segmenter threshold does not use; empty the cell",
+        ),
+        (("cellpose", "nuclei"), "does not use; its own stands in config.yaml (cellpose.model); empty the cell"),
+        (("labels",), "the segmenter is labels, and the column labels does not say where they are"),
+        (("threshold", "", "masks/{movie}.tif"), "names label images (column labels), which the segmenter threshold"),
+        (("celpose",), "segmenter: found 'celpose', wanted one of cytolapse, cellpose"),
+    ],
+)
+def test_a_segmenter_without_what_it_needs_or_with_what_it_does_not_is_refused(project, row, said):
+    segmented_by(*row)
+
+    refused = refusal(project)
+
+    assert refused.startswith("experiments.tsv, line 2")
+    assert said in refused
+
+
+def test_the_experiments_of_a_segmenter_and_their_settings_are_its_own(project):
+    segmented_by("threshold")
+    plan = Plan(project)
+    plan.check_all()
+
+    assert (plan.experiments_by("threshold"), plan.experiments_by("cytolapse")) == (["night1"], [])
+    assert plan.used_blocks("night1") == ["threshold", "measure", "link", "analyse", "overlay", "population", "report"]
+    assert plan.segmenting_model("night1") is None
+    assert (
+        Plan(project | {"overrides": {"night1": {"threshold": {"factor": 2}}}}).block("threshold", "night1")["factor"]
+        == 2
+    )
+
+
+def test_an_override_for_another_segmenter_is_refused(project):
+    segmented_by("threshold")
+
+    said = refusal(project | {"overrides": {"night1": {"label": {"min_area_px": 9}}}})
+
+    assert "config: overrides.night1.label: sets nothing, since the experiment is segmented by threshold" in said
+
+
+def test_label_images_that_are_not_there_are_refused_with_movie_place_and_remedy(project):
+    Path("masks").mkdir()
+    tifffile.imwrite("masks/a.tif", np.ones((2, 8, 8), np.uint16))
+    segmented_by("labels", labels="masks/{movie}.tif")
+
+    said = refusal(project)
+
+    assert "experiments.tsv, line 2 (experiment night1): no label images for 1 of 2 movies: b (masks/b.tif); " in said
+    assert "exclude the movies in movies.tsv" in said
+    excluded = movies_sheet("experiment\tmovie\texclude\treason\nnight1\tb\tyes\tnot drawn\n")
+    Plan(project | excluded).check_all()
+
+
+def test_a_few_of_many_missing_label_images_are_named(project):
+    for name in "cdefg":
+        Path(f"movies/{name}.tif").write_bytes(Path("movies/a.tif").read_bytes())
+    segmented_by("labels", labels="masks/{movie}.tif")
+
+    assert "for 7 of 7 movies: a (masks/a.tif), b (masks/b.tif)" in refusal(project)
+    assert "e (masks/e.tif) and 2 more; put them there" in refusal(project)
+
+
+def test_the_same_label_images_for_two_movies_are_refused(project):
+    segmented_by("labels", labels="masks.tif")
+
+    assert "labels are 'masks.tif' for each of 2 movies; write {movie} where the name" in refusal(project)
+
+
+def test_edited_label_images_have_another_fingerprint_and_touched_ones_the_same(project):
+    Path("masks").mkdir()
+    for name in "ab":
+        tifffile.imwrite(f"masks/{name}.tif", np.ones((2, 8, 8), np.uint16))
+    segmented_by("labels", labels="masks/{movie}.tif")
+    before = {movie: Plan(project).label_fingerprint("night1", movie) for movie in "ab"}
+    tifffile.imwrite("masks/b.tif", np.full((2, 8, 8), 3, np.uint16))
+    for name in "ab":
+        os.utime(f"masks/{name}.tif", (1, 1))
+
+    plan = Plan(project)
+    plan.remember_fingerprints()
+
+    assert plan.label_fingerprint("night1", "a") == before["a"]
+    assert plan.label_fingerprint("night1", "b") != before["b"]
+    assert "masks/b.tif" in Path(".cytolapse/fingerprints.json").read_text()
+
+
+@pytest.mark.parametrize("engine", ["cellpose", "stardist"])
+def test_an_engine_without_its_environment_is_refused_with_the_command_that_makes_it(project, engine):
+    segmented_by(engine)
+
+    said = refusal(project | {"environments": {engine: "nowhere/bin/python"}})
+
+    assert f"config: environments.{engine}: there is no Python {Path.cwd()}/nowhere/bin/python, which the" in said
+    assert f"experiment night1 needs; run `make env-{engine}` in " in said
+
+
+def test_an_engine_runs_beside_the_snakefile_where_nothing_else_is_said(project):
+    assert Plan(project).engine_python("cellpose") == str(Path(__file__).parents[2] / ".venv-cellpose/bin/python")
+
+
+def engine_with(weights: str) -> dict:
+    """Config of an engine whose Python is there, with these weights."""
+    segmented_by("stardist")
+    Path("python").write_text("")
+    Path("python").chmod(0o755)
+    return {"environments": {"stardist": "python"}, "stardist": {"model": weights}}
+
+
+def test_weights_of_ones_own_that_are_not_there_are_refused_and_the_names_of_others_are_not_looked_for(project):
+    said = refusal(project | engine_with("weights/mine"))
+
+    assert (
+        "line 2 (experiment night1): stardist.model of config.yaml is weights/mine, and there is no such file" in said
+    )
+    plan = Plan(project | engine_with("2D_demo"))
+    plan.check_all()
+    assert (plan.own_weights_digest("night1"), plan.segmenting_model("night1")) == (None, "2D_demo")
+
+
+def test_weights_of_ones_own_that_are_replaced_have_another_digest(project):
+    Path("weights/mine").mkdir(parents=True)
+    Path("weights/mine/weights_best.h5").write_bytes(b"one")
+    Path("weights/mine/thresholds.json").write_text("{}")
+    config = project | engine_with("weights/mine")
+    plan = Plan(config)
+    plan.check_all()
+    before = plan.own_weights_digest("night1")
+    plan.remember_fingerprints()
+    Path("weights/mine/thresholds.json").write_text('{"prob": 0.4}')
+
+    assert Plan(config).own_weights_digest("night1") != before
+    Path("weights/mine/thresholds.json").write_text("{}")
+    assert Plan(config).own_weights_digest("night1") == before
+
+
+def test_a_program_counts_by_what_it_says_and_reaches(tmp_path, monkeypatch):
+    library(tmp_path, monkeypatch, "def read():\n    return 1\n")
+    (tmp_path / "engine.py").write_text('"""An engine."""\n')
+    (tmp_path / "scripts/bare.py").write_text("")
+    before = code_digest("bare", "engine.py")
+    forget_code()
+    (tmp_path / "engine.py").write_text('"""Said otherwise."""\n# a comment\n')
+
+    assert code_digest("bare", "engine.py") == before
+    forget_code()
+    (tmp_path / "engine.py").write_text("from cytolapse.tables import read\n")
+    with_library = code_digest("bare", "engine.py")
+    assert with_library != before
+    library(tmp_path, monkeypatch, "def read():\n    return 2\n")
+    assert code_digest("bare", "engine.py") != with_library

@@ -5,46 +5,17 @@ import time
 
 import numpy as np
 import pytest
-import tifffile
 import torch
 from bright import Bright, a_model, untrained
+from drawn import a_movie
 
 from cytolapse import segmentation
 from cytolapse.models import NORMALISATION, save_model, weights_digest
-from cytolapse.movies import StackReader, open_movie
+from cytolapse.movies import SAMPLED_FRAMES, StackReader, open_movie
 from cytolapse.scaling import diameter_px
 from cytolapse.segmentation import ahead, movie_limits, segment_movie
 
 torch.set_num_threads(1)
-
-
-def a_movie(folder, frames, *, acquired=None, pixel_size_um=0.5):
-    """movie.json of a stack of frames (t, y, x) in one channel."""
-    path = folder / "movie.tif"
-    tifffile.imwrite(path, frames, photometric="minisblack", metadata={"axes": "TYX"})
-    info = {
-        "status": "ok",
-        "reason": None,
-        "warnings": [],
-        "path": str(path),
-        "kind": "tiff",
-        "position": None,
-        "axes": "TYX",
-        "frames": len(frames),
-        "channels": ["phase"],
-        "segment_channel": "phase",
-        "height_px": frames.shape[1],
-        "width_px": frames.shape[2],
-        "dtype": str(frames.dtype),
-        "pixel_size_um": pixel_size_um,
-        "frame_interval_min": 5.0,
-        "time_h": None,
-        "exposure_ms": {"phase": None},
-        "acquired": None if acquired is None else {"phase": acquired},
-        "saturation_au": 65535,
-    }
-    (folder / "movie.json").write_text(json.dumps(info))
-    return folder / "movie.json"
 
 
 def weights_of(model, folder):
@@ -202,7 +173,7 @@ def test_memory_does_not_grow_with_the_number_of_frames(tmp_path, bright, monkey
         for page in pages:
             written.append(page)
             time.sleep(0.002)
-            ahead_of_writer.append(len(read) - segmentation.SAMPLED_FRAMES - len(written) / 2)
+            ahead_of_writer.append(len(read) - SAMPLED_FRAMES - len(written) / 2)
 
     monkeypatch.setattr(segmentation, "open_movie", Watched)
     monkeypatch.setattr(segmentation, "write_stack", slow_writer)

@@ -1,13 +1,14 @@
 """Cytolapse: time-lapse movies of living cells to tables of growth and expression.
 
 The modules, in the order in which they may import each other: files, logs, tables,
-provenance, planes, folders, layouts, inspection, discovery, movies,
+provenance, planes, folders, layouts, inspection, discovery, movies, masks,
 annotations, annotation_checks, crowding, augmentation, networks, models,
-checkpoints, devices, prediction, segmentation, labeling, labels, targets,
-progress, learning, evaluation, judgement, training, illumination, shapes,
-focus, drift, features, linking, lineage, growth, expression, analysis,
-population, collection, exports, overlays, wording, summaries, figures, report,
-rods, contacts, scenarios, colony, optics, simulation.
+scaling, checkpoints, devices, prediction, segmentation, labeling, labels,
+thresholding, labelimages, exchange, engines, targets, progress, learning,
+evaluation, judgement, training, illumination, shapes, focus, drift, features,
+linking, lineage, growth, expression, analysis, population, collection, exports,
+overlays, wording, summaries, figures, report, rods, contacts, scenarios, colony,
+optics, simulation.
 """
 
 __version__ = "0.1.0"

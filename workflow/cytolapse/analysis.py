@@ -84,6 +84,7 @@ def analyse_movie(
         fit the tracks.
     """
     info = json.loads(Path(movie_json).read_text())
+    chain = json.loads(read_metadata(tracks_path).get("provenance", "{}"))
     carried = _carried_rules(objects_path, planes_path)
     own = _own_rules(min_fit_frames, max_residual_sd, area_jump, max_saturated_fraction)
     if info["status"] == "refused":
@@ -100,6 +101,7 @@ def analyse_movie(
             pixel_um=size_of_pixel_um(info, pixel_size_um),
             frame_time_h=frame_times_h(info, frame_interval_min),
             size_column=f"{size_quantity}_{SIZE_UNITS[size_quantity]}",
+            mask_source=chain.get("label", {}).get("mask_source", "predicted"),
             area_jump=area_jump,
             max_saturated_fraction=max_saturated_fraction,
             growth={
@@ -110,7 +112,6 @@ def analyse_movie(
                 "residual_lag1": residual_lag1,
             },
         )
-    chain = json.loads(read_metadata(tracks_path).get("provenance", "{}"))
     metadata = {"object": object, "provenance": json.dumps({**chain, "analyse": provenance}, sort_keys=True)}
     for name, table in tables.items():
         of_schema = _of_schema(name, info, size_quantity)
@@ -176,12 +177,13 @@ def _analyse(
     pixel_um: float,
     frame_time_h: np.ndarray,
     size_column: str,
+    mask_source: str,
     area_jump: float,
     max_saturated_fraction: float,
     growth: Mapping,
 ) -> dict[str, pd.DataFrame]:
     frames = _frames_table(info, planes, objects, pixel_um, frame_time_h)
-    cells = _cells_table(objects, tracks, frames, growth["events"], movie, area_jump)
+    cells = _cells_table(objects, tracks, frames, growth["events"], movie, mask_source, area_jump)
     if len(cells) and cells[size_column].isna().all():
         logger.warning("%s is null for every cell: no growth rate can be fitted", size_column)
     tracked = cells.loc[cells["track"].notna(), ["track", "frame", "time_h", "unusable"]]
@@ -231,6 +233,7 @@ def _cells_table(
     frames: pd.DataFrame,
     events: Sequence[Mapping],
     movie: str,
+    mask_source: str,
     area_jump: float,
 ) -> pd.DataFrame:
     """Rows of `cells` sorted by track and frame, with `unusable` (for fits) beside them."""
@@ -256,7 +259,7 @@ def _cells_table(
         time_h=time_h,
         time_since_event_h=_time_since_event_h(time_h, events),
         cell_id=cell_ids(movie, track),
-        mask_source="predicted",
+        mask_source=mask_source,
         flag_area_jump=jumps,
         flag_out_of_focus=out_of_focus,
         unusable=bad_frame | lone | cells["flag_border"].fillna(False).to_numpy(bool),

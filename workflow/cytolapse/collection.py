@@ -23,7 +23,8 @@ def collect_experiment(
     movies: Sequence[Mapping],
     channels: Sequence[str],
     object: str,
-    model: str,
+    segmenter: str,
+    model: str | None,
     size_quantity: str,
     pixel_size_um: float | None,
     frame_interval_min: float | None,
@@ -43,7 +44,7 @@ def collect_experiment(
     movies : sequence of mapping
         What the sheets say of each movie: movie, path, position, condition,
         replicate, excluded, reason and the columns x_...
-    channels, object, model, size_quantity, pixel_size_um, frame_interval_min
+    channels, object, segmenter, model, size_quantity, pixel_size_um, frame_interval_min
         As in experiments.tsv and config.
     carried : sequence of str
         The columns x_... of movies.tsv.
@@ -68,7 +69,13 @@ def collect_experiment(
         _movie_row(row, infos.get(row["movie"]), records.get(row["movie"]), pixel_size_um, frame_interval_min)
         for row in movies
     ]
-    of_all = {"experiment": experiment, "object": object, "size_quantity": size_quantity, "model": model}
+    of_all = {
+        "experiment": experiment,
+        "object": object,
+        "size_quantity": size_quantity,
+        "segmenter": segmenter,
+        "model": model,
+    }
     table = typed("movies", pd.DataFrame(rows).assign(**of_all), extra=carried)
     write_table("movies", table, outputs["movies"], metadata=metadata, extra=carried)
     write_population(
@@ -140,15 +147,14 @@ def _disagreements(info: Mapping, stated_pixel_um: float | None, stated_interval
 
 def _provenance(stages: Mapping[str, Mapping]) -> dict:
     """What the stages wrote down about themselves, flattened for `movies`."""
-    segment = stages["segment"]
+    done = [stage for stage in _STAGES if stage in stages]
+    # The stage that found the cells: of segmenters other than the pipeline's own there is no stage before label.
+    found = stages[done[0]]
     return {
-        "version": segment["version"],
-        "commit": segment["commit"],
-        "packages_digest": segment["packages_digest"],
-        "settings": json.dumps({stage: stages[stage]["settings"] for stage in _STAGES}, sort_keys=True),
-        "code_digests": json.dumps({stage: stages[stage]["code"] for stage in _STAGES}, sort_keys=True),
-        "model_digest": segment["model_digest"],
-        "device": segment["device"],
-        "precision": segment["precision"],
-        "seed": segment["seed"],
+        "version": found["version"],
+        "commit": found["commit"],
+        "packages_digest": found["packages_digest"],
+        "settings": json.dumps({stage: stages[stage]["settings"] for stage in done}, sort_keys=True),
+        "code_digests": json.dumps({stage: stages[stage]["code"] for stage in done}, sort_keys=True),
+        **{key: found.get(key) for key in ("segmenter_version", "model_digest", "device", "precision", "seed")},
     }

@@ -7,17 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from tqdm import tqdm
 
-from cytolapse import movies
 from cytolapse.labeling import label_cells, least_area_px
-from cytolapse.movies import StackReader, write_stack
-from cytolapse.tables import empty_table, write_table
+from cytolapse.masks import LabelledFrame, write_labels, write_no_labels
+from cytolapse.movies import StackReader
 
 logger = logging.getLogger(__name__)
-
-MOST_LABELS = np.iinfo(np.uint16).max
 
 
 def label_movie(
@@ -76,10 +72,9 @@ def label_movie(
     """
     info = json.loads(Path(movie_json).read_text())
     if info["status"] == "refused":
-        _write_nothing(labels_path, confidence_path, {"label": provenance} if provenance else {})
+        write_no_labels(labels_path, confidence_path, {"label": provenance} if provenance else {})
         return
     card = json.loads(Path(model_json).read_text())
-    rows = []
     with StackReader(probability_path) as stack:
         shown = stack.description["segment"]
         usual_area_px = card["cell_area_px"] / shown["scale"] ** 2
@@ -97,59 +92,31 @@ def label_movie(
         own = {"label": {**provenance, "settings": settings}} if provenance else {}
         records = {**stack.description, **own}
         frames, *_, height_px, width_px = stack.shape
-        write_stack(
+        cells = write_labels(
             labels_path,
-            _labelled(stack, rows, settings, info["path"]),
+            confidence_path,
+            _labelled(stack, settings),
+            info=info,
             shape=(frames, height_px, width_px),
-            dtype=np.uint16,
-            pixel_size_um=movies.pixel_size_um(info, pixel_size_um),
-            frame_interval_min=info["frame_interval_min"] if frame_interval_min is None else frame_interval_min,
-            axes="TYX",
-            description=records,
+            pixel_size_um=pixel_size_um,
+            frame_interval_min=frame_interval_min,
+            records=records,
+            remedy="these are specks: raise min_area_px or threshold of label",
         )
-    confidence = pd.concat(rows, ignore_index=True)
     text = "%s: %d cells of %d px or more in %d frames"
-    logger.info(text, info["path"], len(confidence), settings["min_area_px"], frames)
-    write_table("confidence", confidence, confidence_path, metadata={"provenance": json.dumps(records)})
+    logger.info(text, info["path"], cells, settings["min_area_px"], frames)
 
 
-def _labelled(stack: StackReader, rows: list[pd.DataFrame], settings: dict, movie: str) -> Iterator[np.ndarray]:
-    """Labels frame by frame; what is known of each mask goes to `rows`."""
+def _labelled(stack: StackReader, settings: dict) -> Iterator[LabelledFrame]:
     classes = stack.shape[1] if len(stack.shape) == 4 else 1
     for frame in tqdm(range(stack.shape[0]), desc="label", unit="frame", mininterval=10):
         probability = np.stack([stack.read(frame, each) for each in range(classes)]).astype(np.float32) / 255
         labels = label_cells(probability, **settings)
-        cells = int(labels.max())
-        if cells > MOST_LABELS:
-            raise ValueError(
-                f"movie {movie}, frame {frame}: {cells} cells found, labels.tif numbers at most {MOST_LABELS}; "
-                "these are specks: raise min_area_px or threshold of label"
-            )
-        rows.append(_confidence(frame, labels, probability[0]))
-        yield labels.astype(np.uint16)
+        yield LabelledFrame(labels, _mean_probability(labels, probability[0]))
 
 
-def _confidence(frame: int, labels: np.ndarray, cell: np.ndarray) -> pd.DataFrame:
+def _mean_probability(labels: np.ndarray, cell: np.ndarray) -> np.ndarray:
+    """Of label 1 and on."""
     area_px = np.bincount(labels.ravel())
     total = np.bincount(labels.ravel(), weights=cell.ravel())
-    return pd.DataFrame(
-        {
-            "frame": frame,
-            "label": np.arange(1, len(area_px)),
-            "mask_confidence": total[1:] / area_px[1:],
-        }
-    )
-
-
-def _write_nothing(labels_path: str | os.PathLike, confidence_path: str | os.PathLike, records: dict) -> None:
-    write_stack(
-        labels_path,
-        [np.zeros((1, 1), np.uint16)],
-        shape=(1, 1, 1),
-        dtype=np.uint16,
-        pixel_size_um=None,
-        frame_interval_min=None,
-        axes="TYX",
-        description=records,
-    )
-    write_table("confidence", empty_table("confidence"), confidence_path, metadata={"provenance": json.dumps(records)})
+    return total[1:] / area_px[1:]

@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 # An offset in a classic TIFF has 32 bits; the rest is left for the last page's tags.
 CLASSIC_TIFF_BYTES = 2**32 - 2**25
 
+# Frames that are looked at to learn how bright a movie is.
+SAMPLED_FRAMES = 16
+
 
 class Movie:
     """An open movie, read one plane at a time.
@@ -104,6 +107,35 @@ def open_movie(info: Mapping) -> Movie:
         If the movie was refused, or can no longer be read.
     """
     return Movie(info)
+
+
+def sampled_planes(movie: Movie, info: Mapping) -> Iterator[np.ndarray]:
+    """Planes of the segmented channel, sampled evenly over the frames that were acquired.
+
+    Parameters
+    ----------
+    movie : Movie
+    info : mapping
+        Content of movie.json.
+
+    Yields
+    ------
+    array of shape (y, x)
+        SAMPLED_FRAMES at most.
+
+    Raises
+    ------
+    ValueError
+        If no plane of the channel was acquired.
+    """
+    channel = info["segment_channel"]
+    acquired = np.arange(movie.frames)
+    if info["acquired"] is not None:
+        acquired = np.flatnonzero(info["acquired"][channel])
+    if not len(acquired):
+        raise ValueError(f"movie {info['path']}: channel {channel!r} is to be segmented and has no acquired plane")
+    sampled = acquired[np.unique(np.linspace(0, len(acquired) - 1, SAMPLED_FRAMES).round().astype(int))]
+    yield from (movie.read(int(frame), channel) for frame in sampled)
 
 
 def frame_times_h(info: Mapping, frame_interval_min: float | None) -> np.ndarray:

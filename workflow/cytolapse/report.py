@@ -28,6 +28,8 @@ VERSIONS = {
     "version": "Cytolapse",
     "commit": "commit",
     "packages_digest": "digest of the packages",
+    "segmenter": "segmenter",
+    "segmenter_version": "version of the segmenter",
     "model": "model",
     "model_digest": "digest of the model",
     "device": "device",
@@ -72,7 +74,7 @@ def write_report(
     experiment : str
         Name of the experiment.
     model : mapping or None
-        Content of model.json; None where no model was used.
+        Content of model.json; None where none of the pipeline's own was used.
     roc_figure, training_figure : path or None
         Figures of the model's evaluation and of the course of its training,
         SVG or PNG.

@@ -20,15 +20,13 @@ from tqdm import tqdm
 
 from cytolapse.devices import choose_device, device_name
 from cytolapse.models import load_model, normalisation_limits, normalise, weights_digest
-from cytolapse.movies import Movie, open_movie, write_stack
+from cytolapse.movies import Movie, open_movie, sampled_planes, write_stack
 from cytolapse.prediction import Predictor, choose_precision
 from cytolapse.scaling import movie_scale
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-SAMPLED_FRAMES = 16  # for the limits of the grey values
 
 
 def segment_movie(
@@ -258,14 +256,7 @@ def movie_limits(movie: Movie, info: Mapping, normalisation: Mapping) -> tuple[f
     ValueError
         If no plane of the channel was acquired.
     """
-    channel = info["segment_channel"]
-    acquired = np.arange(movie.frames)
-    if info["acquired"] is not None:
-        acquired = np.flatnonzero(info["acquired"][channel])
-    if not len(acquired):
-        raise ValueError(f"movie {info['path']}: channel {channel!r} is to be segmented and has no acquired plane")
-    sampled = acquired[np.unique(np.linspace(0, len(acquired) - 1, SAMPLED_FRAMES).round().astype(int))]
-    return normalisation_limits((movie.read(int(frame), channel) for frame in sampled), normalisation)
+    return normalisation_limits(sampled_planes(movie, info), normalisation)
 
 
 class Clock:

@@ -67,6 +67,11 @@ _SHAPE = [
     Column("volume_model", TEXT, "", "rod (spherocylinder), ellipsoid (of revolution about the long axis) or none"),
 ]
 
+_CONFIDENCE = (
+    "mean probability of cell inside the mask, 0 to 1; with StarDist that of the object; "
+    "null where the segmenter gives none"
+)
+
 _TABLES: dict[str, tuple[str, list[Column]]] = {
     # of one movie, between the stages
     "confidence": (
@@ -74,7 +79,7 @@ _TABLES: dict[str, tuple[str, list[Column]]] = {
         [
             Column("frame", INT, "", "frame, from 0"),
             Column("label", INT, "", "number of the cell in labels.tif of this frame"),
-            Column("mask_confidence", REAL, "", "mean probability of cell inside the mask, 0 to 1"),
+            Column("mask_confidence", REAL, "", _CONFIDENCE),
         ],
     ),
     "objects": (
@@ -87,7 +92,7 @@ _TABLES: dict[str, tuple[str, list[Column]]] = {
             Column(
                 "intensity_au", REAL, "au", "mean over the mask of the channel that was segmented, background included"
             ),
-            Column("mask_confidence", REAL, "", "mean probability of cell inside the mask, 0 to 1"),
+            Column("mask_confidence", REAL, "", _CONFIDENCE),
             Column("flag_border", FLAG, "", "the mask touches the edge of the frame"),
         ],
     ),
@@ -192,9 +197,11 @@ _TABLES: dict[str, tuple[str, list[Column]]] = {
             Column("packages_digest", TEXT, "", "digest of the packages installed where the movie was segmented"),
             Column("settings", TEXT, "", "settings of every stage, as JSON"),
             Column("code_digests", TEXT, "", "digest of the code of every stage, as JSON"),
-            Column("model", TEXT, "", "model, as in config.yaml"),
-            Column("model_digest", TEXT, "", "digest of the weights used"),
-            Column("device", TEXT, "", "device that segmented the movie"),
+            Column("segmenter", TEXT, "", "what found the cells: cytolapse, cellpose, stardist, threshold or labels"),
+            Column("segmenter_version", TEXT, "", "version of Cellpose or StarDist and what it runs on; else null"),
+            Column("model", TEXT, "", "model, as in config.yaml; null where the segmenter needs none"),
+            Column("model_digest", TEXT, "", "digest of the weights used; null where an engine fetched its own"),
+            Column("device", TEXT, "", "device that segmented the movie; null where no network did"),
             Column("precision", TEXT, "", "arithmetic that the network ran in"),
             Column("seed", INT, "", "seed that the model was trained with"),
         ],
@@ -236,8 +243,8 @@ _TABLES: dict[str, tuple[str, list[Column]]] = {
             Column("growth_rate_per_h", REAL, "1/h", "local d ln(size)/dt over growth_window_h; null in this version"),
             Column("growth_rate_se_per_h", REAL, "1/h", "standard error of the local rate; null in this version"),
             Column("growth_window_h", REAL, "h", "span of the frames behind the local rate; null in this version"),
-            Column("mask_confidence", REAL, "", "mean probability of cell inside the mask, 0 to 1"),
-            Column("mask_source", TEXT, "", "predicted, repaired or corrected"),
+            Column("mask_confidence", REAL, "", _CONFIDENCE),
+            Column("mask_source", TEXT, "", "predicted, given (label images of the user's own), repaired or corrected"),
             Column("flag_border", FLAG, "", "the mask touches the edge of the frame"),
             Column("flag_area_jump", FLAG, "", "area far from that of the same track one frame before or after"),
             Column("flag_merged", FLAG, "", "mask holds more than one cell; null in this version"),

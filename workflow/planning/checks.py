@@ -108,11 +108,17 @@ def _described(schema: Mapping) -> str:
 
 
 def with_defaults(schema: Mapping, value: Mapping) -> dict:
-    """The value with every absent key set to its default, at every depth."""
-    filled = dict(value)
+    """The value with every absent key set to its default, at every depth.
+
+    Keys come in the order of the schema: one that is written out at its
+    default, or in another place, is no change to the rules that take it.
+    """
+    filled = {}
     for name, part in schema.get("properties", {}).items():
-        if name not in filled and "default" in part:
+        if name in value:
+            filled[name] = value[name]
+        elif "default" in part:
             filled[name] = copy.deepcopy(part["default"])
         if isinstance(filled.get(name), Mapping) and "properties" in part:
             filled[name] = with_defaults(part, filled[name])
-    return filled
+    return filled | {name: each for name, each in value.items() if name not in filled}

@@ -14,22 +14,24 @@ WORKFLOW = Path(__file__).parent.parent
 LIBRARY = "cytolapse"
 
 
-def code_digest(script: str, *templates: str) -> str:
+def code_digest(script: str, *others: str) -> str:
     """Digest of workflow/scripts/{script}.py and of the modules it reaches.
 
     Parameters
     ----------
     script : str
         Name of the script, which is that of its rule.
-    *templates : str
-        Further files below workflow/ that the rule's result depends on; their
-        whole text counts.
+    *others : str
+        Further files below workflow/ that the rule's result depends on: of a
+        program what it says and reaches, of any other file the whole text.
     """
     digest = hashlib.sha256()
-    for path in sorted(_reached(WORKFLOW / "scripts" / f"{script}.py")):
+    programs = [WORKFLOW / other for other in others if other.endswith(".py")]
+    for path in sorted(set().union(*map(_reached, [WORKFLOW / "scripts" / f"{script}.py", *programs]))):
         digest.update(f"{path.relative_to(WORKFLOW)}\n{_bare_syntax(path)}\n".encode())
-    for template in templates:
-        digest.update((WORKFLOW / template).read_bytes())
+    for other in others:
+        if not other.endswith(".py"):
+            digest.update((WORKFLOW / other).read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -6,7 +6,9 @@ the process of a single job stays quick.
 """
 
 import fnmatch
+import hashlib
 import json
+import os
 import re
 import time
 from collections.abc import Mapping
@@ -15,11 +17,13 @@ from pathlib import Path
 
 from cytolapse.annotations import annotations_digest, find_pairs
 from cytolapse.discovery import MovieSource, find_movies, fingerprint
+from cytolapse.engines import ENGINES
 from cytolapse.files import atomic_path
-from planning.checks import did_you_mean
-from planning.settings import block_of, read_settings
+from planning.checks import did_you_mean, read_schema
+from planning.settings import BY_EXPERIMENT, SEGMENTERS, block_of, read_settings
 from planning.sheets import read_sheet
 
+REPOSITORY = Path(__file__).parents[2]
 CACHE = Path(".cytolapse/fingerprints.json")
 PLANNED = Path(".cytolapse/movies.json")
 
@@ -61,12 +65,7 @@ class Plan:
             if row["experiment"] in seen:
                 wrong.append(f"{place}: the experiment stands in line {seen[row['experiment']]} already; rename one")
             seen[row["experiment"]] = row["line"]
-            if row["model"] not in models:
-                known = ", ".join(models) or "none yet"
-                wrong.append(
-                    f"{place}: the model {row['model']!r} is not one of `models` in config.yaml"
-                    f"{did_you_mean(row['model'], models)}; there are {known}"
-                )
+            wrong += _segmenter_problems(place, row, models)
             row["channels"] = [channel.strip() for channel in row["channels"].split(",")]
             wrong += _channel_problems(place, row)
         if wrong:
@@ -85,18 +84,21 @@ class Plan:
         """The movies of an experiment, excluded ones too, by name."""
         if experiment not in self._movies:
             row = self.experiments[experiment]
-            place = f"{self.settings['experiments']}, line {row['line']} (experiment {experiment})"
             try:
                 found = find_movies(row["movies"], Path.cwd(), self._fingerprints)
             except ValueError as error:
-                raise ValueError(f"{place}: {error}") from error
+                raise ValueError(f"{self._place(experiment)}: {error}") from error
             if not found:
                 raise ValueError(
-                    f"{place}: no movie matches {row['movies']!r} (column movies); "
+                    f"{self._place(experiment)}: no movie matches {row['movies']!r} (column movies); "
                     f"looked in {Path.cwd()}, wanted a glob of files or folders, or a .txt file that lists them"
                 )
             self._movies[experiment] = found
         return self._movies[experiment]
+
+    def _place(self, experiment: str) -> str:
+        """Where an experiment is described, for messages."""
+        return f"{self.settings['experiments']}, line {self.experiments[experiment]['line']} (experiment {experiment})"
 
     def source(self, experiment: str, movie: str) -> MovieSource:
         """Where a movie lies.
@@ -212,8 +214,101 @@ class Plan:
             for name in self.settings["overrides"]
             if name not in self.experiments
         ]
+        wrong += [
+            f"config: overrides.{name}.{block}: sets nothing, since the experiment is segmented by "
+            f"{self.experiments[name]['segmenter']} (column segmenter of experiments.tsv); remove it"
+            for name, blocks in self.settings["overrides"].items()
+            if name in self.experiments
+            for block in blocks
+            if block not in self.used_blocks(name)
+        ]
         if wrong:
             raise ValueError("\n".join(wrong))
+
+    def _check_label_images(self) -> None:
+        wrong = []
+        for experiment in self.experiments_by("labels"):
+            pattern, movies = self.experiments[experiment]["labels"], self.movies(experiment)
+            if "{movie}" not in pattern and len(movies) > 1:
+                wrong.append(
+                    f"{self._place(experiment)}: labels are {pattern!r} for each of {len(movies)} movies; "
+                    "write {movie} where the name of the movie stands (column labels)"
+                )
+                continue
+            missing = [movie for movie in movies if not os.path.exists(self.label_images(experiment, movie))]
+            if missing:
+                named = ", ".join(f"{movie} ({self.label_images(experiment, movie)})" for movie in missing[:5])
+                more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+                wrong.append(
+                    f"{self._place(experiment)}: no label images for {len(missing)} of {len(movies)} movies: "
+                    f"{named}{more}; put them there, correct the column labels, or exclude the movies in movies.tsv"
+                )
+        if wrong:
+            raise ValueError("\n".join(wrong))
+
+    def _check_engines(self) -> None:
+        wrong = []
+        for engine in ENGINES:
+            needing = self.experiments_by(engine)
+            python = self.engine_python(engine)
+            if needing and not os.access(python, os.X_OK):
+                wrong.append(
+                    f"config: environments.{engine}: there is no Python {python}, which the experiment {needing[0]} "
+                    f"needs; run `make env-{engine}` in {REPOSITORY}, or name the Python of an environment that has "
+                    f"{engine}"
+                )
+            wrong += [
+                f"{self._place(experiment)}: {engine}.model of config.yaml is {weights}, and there is no such file or "
+                f"folder; correct it, or write a name without '/' for a model that {engine} fetches"
+                for experiment in needing
+                if (weights := self.own_weights(experiment)) and not os.path.exists(weights)
+            ]
+        if wrong:
+            raise ValueError("\n".join(wrong))
+
+    def experiments_by(self, segmenter: str) -> list[str]:
+        """The experiments that are segmented by one of SEGMENTERS."""
+        return [name for name, row in self.experiments.items() if row["segmenter"] == segmenter]
+
+    def label_images(self, experiment: str, movie: str) -> str:
+        """Where the user's label images of a movie lie."""
+        return self.experiments[experiment]["labels"].replace("{movie}", movie)
+
+    def label_fingerprint(self, experiment: str, movie: str) -> str:
+        """What tells these label images from others under the same name."""
+        return fingerprint(self.label_images(experiment, movie), self._fingerprints)
+
+    def engine_python(self, engine: str) -> str:
+        """The Python that an engine runs by; it need not be there."""
+        named = self.settings["environments"][engine]
+        return str(REPOSITORY / f".venv-{engine}/bin/python") if named is None else os.path.abspath(named)
+
+    def own_weights(self, experiment: str) -> str | None:
+        """Weights of the user's own that an engine runs with; None for those that its library knows."""
+        engine = self.experiments[experiment]["segmenter"]
+        model = self.block(engine, experiment)["model"]
+        return model if "/" in model else None
+
+    def own_weights_digest(self, experiment: str) -> str | None:
+        """What tells these weights from others under the same name."""
+        weights = self.own_weights(experiment)
+        if weights is None:
+            return None
+        path = Path(weights)
+        files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+        found = [f"{file.name} {fingerprint(file, self._fingerprints)}" for file in files]
+        return hashlib.sha256("\n".join(found).encode()).hexdigest()[:16]
+
+    def used_blocks(self, experiment: str) -> list[str]:
+        """The blocks of settings that say something of an experiment."""
+        used = SEGMENTERS[self.experiments[experiment]["segmenter"]]
+        others = {block for of in SEGMENTERS.values() for block in of if block not in used}
+        return [block for block in BY_EXPERIMENT if block not in others]
+
+    def segmenting_model(self, experiment: str) -> str | None:
+        """The model that an experiment is segmented by, of this pipeline or an engine's; None where it needs none."""
+        row = self.experiments[experiment]
+        return self.block(row["segmenter"], experiment)["model"] if row["segmenter"] in ENGINES else row.get("model")
 
     def trained_models(self) -> list[str]:
         """Models that are trained here, from annotations."""
@@ -283,11 +378,13 @@ class Plan:
         ------
         ValueError
             If a model lacks weights or masks, an experiment has no movies, two
-            of its movies share a name, or an override or a row of movies.tsv or
-            events.tsv fits nothing.
+            of its movies share a name or one lacks its label images, an engine
+            has no environment or weights, or an override or a row of movies.tsv
+            or events.tsv fits nothing.
         """
         self._check_models()
         self._check_overrides()
+        self._check_engines()
         wrong = []
         for experiment in self.experiments:
             try:
@@ -296,6 +393,7 @@ class Plan:
                 wrong.append(str(error))
         if wrong:
             raise ValueError("\n".join(wrong))
+        self._check_label_images()
         wrong += [
             f"{self.settings['movies']}, line {row['line']}: experiment {experiment} has no movie {movie!r}"
             f"{did_you_mean(movie, self.all_movies(experiment))}; "
@@ -321,6 +419,12 @@ class Plan:
         for experiment in self.experiments:
             for movie in self.movies(experiment):
                 self.fingerprint(experiment, movie)
+        for experiment in self.experiments_by("labels"):
+            for movie in self.movies(experiment):
+                self.label_fingerprint(experiment, movie)
+        for engine in ENGINES:
+            for experiment in self.experiments_by(engine):
+                self.own_weights_digest(experiment)
         for model in self.settings["models"]:
             if "weights" in self.settings["models"][model]:
                 self.ready_digest(model)
@@ -351,6 +455,39 @@ class Plan:
 def _results(experiment: str) -> list[Path]:
     """movie.json of every movie that was ever processed."""
     return sorted(Path("results", experiment).glob("*/movie.json"))
+
+
+def _segmenter_problems(place: str, row: Mapping, models: Mapping) -> list[str]:
+    segmenter, model, wrong = row["segmenter"], row.get("model"), []
+    known = ", ".join(models) or "none yet"
+    if segmenter == "cytolapse" and model is None:
+        described = read_schema("experiments")["properties"]["model"]["description"]
+        wrong.append(
+            f"{place}: model is missing ({described[0].lower()}{described[1:].rstrip('.')}); there are {known}; "
+            f"or choose another segmenter (column segmenter: {', '.join(SEGMENTERS)})"
+        )
+    elif segmenter == "cytolapse" and model not in models:
+        wrong.append(
+            f"{place}: the model {model!r} is not one of `models` in config.yaml{did_you_mean(model, models)}; "
+            f"there are {known}"
+        )
+    elif segmenter != "cytolapse" and model is not None:
+        instead = f"; its own stands in config.yaml ({segmenter}.model)" if segmenter in ENGINES else ""
+        wrong.append(
+            f"{place}: names the model {model!r}, which the segmenter {segmenter} does not use{instead}; "
+            "empty the cell (column model)"
+        )
+    if segmenter == "labels" and "labels" not in row:
+        wrong.append(
+            f"{place}: the segmenter is labels, and the column labels does not say where they are; "
+            "write masks/{movie}.tif or the like"
+        )
+    elif segmenter != "labels" and "labels" in row:
+        wrong.append(
+            f"{place}: names label images (column labels), which the segmenter {segmenter} does not read; "
+            "empty the cell, or write labels in the column segmenter"
+        )
+    return wrong
 
 
 def _channel_problems(place: str, row: Mapping) -> list[str]:

@@ -2,11 +2,23 @@
 
 import copy
 from collections.abc import Mapping
+from itertools import chain
 
 from planning.checks import did_you_mean, problems, read_schema, with_defaults
 
-# The blocks of config.yaml that `overrides` may set for one experiment.
-BY_EXPERIMENT = ("segment", "label", "measure", "link", "analyse", "overlay", "population", "report")
+# What can segment an experiment, and the blocks of config.yaml that it is set by.
+SEGMENTERS = {
+    "cytolapse": ("segment", "label"),
+    "cellpose": ("cellpose",),
+    "stardist": ("stardist",),
+    "threshold": ("threshold",),
+    "labels": (),
+}
+# The blocks that `overrides` may set for one experiment.
+BY_EXPERIMENT = (
+    *chain.from_iterable(SEGMENTERS.values()),
+    *("measure", "link", "analyse", "overlay", "population", "report"),
+)
 
 
 def read_settings(config: Mapping) -> dict:

@@ -6,7 +6,6 @@ from cytolapse.tables import EXPERIMENT_TABLES
 from planning.digests import code_digest
 from planning.outcome import end_of_run
 from planning.plan import Plan
-from planning.settings import BY_EXPERIMENT
 from snakemake.logging import logger
 
 plan = Plan(config, of_job=not workflow.is_main_process)
@@ -34,9 +33,14 @@ def sheet(column):
     return lambda wildcards: plan.experiments[wildcards.experiment].get(column)
 
 
-def digest(script, *templates):
+def experiments_by(segmenter):
+    """Pattern of the experiments that a segmenter is for; of none where there are none."""
+    return "|".join(map(re.escape, plan.experiments_by(segmenter))) or "(?!)"
+
+
+def digest(script, *others):
     """Digest of the code that a rule runs."""
-    return code_digest(script, *templates)
+    return code_digest(script, *others)
 
 
 def movie_path(wildcards):
@@ -103,8 +107,31 @@ def gpus(wildcards):
     return 0 if plan.settings["device"] == "cpu" else 1
 
 
+def label_images(wildcards):
+    return plan.label_images(wildcards.experiment, wildcards.movie)
+
+
+def label_fingerprint(wildcards):
+    return plan.label_fingerprint(wildcards.experiment, wildcards.movie)
+
+
+def own_weights(wildcards):
+    """Digest of the weights that an engine runs with, where they are the user's own."""
+    return plan.own_weights_digest(wildcards.experiment)
+
+
+def engine(name):
+    """How an engine runs; untracked, since it does not change what comes out."""
+    return lambda wildcards, input: {
+        "python": plan.engine_python(name),
+        "device": plan.settings["device"],
+    }
+
+
 def model_card(wildcards):
-    return f"{plan.model_folder(plan.experiments[wildcards.experiment]['model'])}/model.json"
+    """What is known of the experiment's model; nothing where another segmenter is at work."""
+    model = plan.experiments[wildcards.experiment].get("model")
+    return f"{plan.model_folder(model)}/model.json" if model else []
 
 
 def model_weights(wildcards):
@@ -143,8 +170,13 @@ def experiment_events(wildcards):
 
 
 def all_settings(wildcards):
-    """Every block of settings as it holds for the experiment."""
-    return {block: plan.block(block, wildcards.experiment) for block in BY_EXPERIMENT}
+    """Every block of settings that says something of the experiment."""
+    experiment = wildcards.experiment
+    return {block: plan.block(block, experiment) for block in plan.used_blocks(experiment)}
+
+
+def segmenting_model(wildcards):
+    return plan.segmenting_model(wildcards.experiment)
 
 
 def report_template(wildcards, input):
@@ -156,8 +188,8 @@ def figure_of_training(name):
     """A picture that a training leaves; a ready model may come without one."""
 
     def look(wildcards, input):
-        figure = Path(input.card).with_name(name)
-        return str(figure) if figure.is_file() else None
+        figure = Path(input.card).with_name(name) if input.card else None
+        return str(figure) if figure and figure.is_file() else None
 
     return look
 
@@ -168,7 +200,7 @@ def movie_rows(wildcards):
 
 def training_status(wildcards):
     """How the last training of the experiment's model ended, where it is trained here."""
-    model = plan.experiments[wildcards.experiment]["model"]
+    model = plan.experiments[wildcards.experiment].get("model")
     return f"models/{model}/training.json" if model in plan.trained_models() else []
 
 

@@ -43,6 +43,8 @@ rule segment:
         "logs/{experiment}/{movie}/segment.log",
     benchmark:
         "logs/{experiment}/{movie}/segment.benchmark.tsv"
+    wildcard_constraints:
+        experiment=experiments_by("cytolapse"),
     conda:
         "../../envs/network.yaml"
     threads: plan.settings["threads"]
@@ -74,6 +76,8 @@ rule label:
         "logs/{experiment}/{movie}/label.log",
     benchmark:
         "logs/{experiment}/{movie}/label.benchmark.tsv"
+    wildcard_constraints:
+        experiment=experiments_by("cytolapse"),
     conda:
         "../../envs/tables.yaml"
     threads: 1

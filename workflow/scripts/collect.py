@@ -13,6 +13,7 @@ collect_experiment(
     movies=snakemake.params.movies,
     channels=snakemake.params.channels,
     object=snakemake.params.object,
+    segmenter=snakemake.params.segmenter,
     model=snakemake.params.model,
     size_quantity=snakemake.params.size_quantity,
     pixel_size_um=snakemake.params.pixel_size_um,

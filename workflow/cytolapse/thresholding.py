@@ -1,0 +1,280 @@
+"""A movie -> labels without a network: Otsu's threshold, then necks."""
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy import ndimage
+from tqdm import tqdm
+
+from cytolapse.labeling import label_cells, least_area_px
+from cytolapse.masks import LabelledFrame, write_labels, write_no_labels
+from cytolapse.movies import Movie, open_movie, sampled_planes
+
+logger = logging.getLogger(__name__)
+
+# Every n-th pixel in y and in x is enough to know a movie's grey values.
+_STEP = 4
+# Fewer pixels than this and all are taken.
+_FEW_PX = 100_000
+# Grey values beyond these percentiles do not stretch the histogram.
+_PERCENTILES = (0.1, 99.9)
+_BINS = 1024
+# What is 1 % of the way from dark to bright becomes 6 % of it.
+_LOG_GAIN = 20.0
+
+
+class Scale(NamedTuple):
+    """How a plane becomes the image that is cut at a threshold.
+
+    Attributes
+    ----------
+    cells : {'bright', 'dark'}
+    grey_values : {'auto', 'log', 'linear'}
+        'auto' is 'log' for bright cells, 'linear' for dark ones.
+    smoothing_px : float
+        Standard deviation of the Gaussian; 0 for none.
+    background_px : int
+        Side of the square that no cell fills; 0 takes no background off.
+    """
+
+    cells: str
+    grey_values: str
+    smoothing_px: float
+    background_px: int
+
+
+class Cut(NamedTuple):
+    """Where cells are told from background, from grey values of the whole movie.
+
+    Attributes
+    ----------
+    low, high : float
+        Grey values between which a logarithm is taken.
+    background, threshold : float
+        Mean of the background, and the value above which a pixel is cell, on
+        the scale of the image that is cut.
+    """
+
+    low: float
+    high: float
+    background: float
+    threshold: float
+
+
+def threshold_movie(
+    movie_json: str | os.PathLike,
+    labels_path: str | os.PathLike,
+    confidence_path: str | os.PathLike,
+    *,
+    cells: str,
+    grey_values: str,
+    smoothing_px: float,
+    background_px: int,
+    factor: float,
+    split_neck: float,
+    min_area_px: int | None,
+    fill_holes: bool,
+    pixel_size_um: float | None,
+    frame_interval_min: float | None,
+    provenance: dict,
+) -> None:
+    """Label every frame of a movie by Otsu's threshold, without a model.
+
+    One threshold holds for the whole movie, so that a dark frame stays dark.
+    Frames are read, labelled and written one by one. A refused movie gives one
+    page of one pixel and a table without rows.
+
+    Parameters
+    ----------
+    movie_json : path
+        What inspect found.
+    labels_path : path
+        Stack (t, y, x), uint16, to write.
+    confidence_path : path
+        Table `confidence` to write; mask_confidence is null.
+    cells, grey_values, smoothing_px, background_px
+        As in `Scale`.
+    factor : float
+        As in `find_cut`.
+    split_neck, fill_holes
+        As in `label_cells`.
+    min_area_px : int or None
+        Fewest pixels of a cell; None takes a tenth of the area of usual
+        regions in sampled frames.
+    pixel_size_um, frame_interval_min : float or None
+        As stated in experiments.tsv; None takes the file's.
+    provenance : dict
+        Record of this stage; the threshold that was found is added.
+
+    Raises
+    ------
+    ValueError
+        If a frame holds more cells than 16 bits can number.
+    """
+    info = json.loads(Path(movie_json).read_text())
+    if info["status"] == "refused":
+        write_no_labels(labels_path, confidence_path, {"label": provenance})
+        return
+    scale = Scale(cells, grey_values, smoothing_px, background_px)
+    with open_movie(info) as movie:
+        sampled = [flattened(plane, scale) for plane in sampled_planes(movie, info)]
+        cut = find_cut(sampled, scale, factor=factor)
+        least_px = min_area_px
+        if least_px is None:
+            least_px = least_area_px(usual_area_px(stretched(image, scale, cut) > 0.5 for image in sampled))
+        del sampled
+        record = {"label": {**provenance, "found": {**cut._asdict(), "min_area_px": least_px}}}
+        labelling = {"split_neck": split_neck, "min_area_px": least_px, "fill_holes": fill_holes, "network_scale": 1.0}
+        count = write_labels(
+            labels_path,
+            confidence_path,
+            _labelled(movie, info, scale, cut, labelling),
+            info=info,
+            shape=(movie.frames, *movie.shape),
+            pixel_size_um=pixel_size_um,
+            frame_interval_min=frame_interval_min,
+            records=record,
+            remedy="these are specks: raise min_area_px, smoothing_px or factor of threshold",
+        )
+    text = "%s: threshold %.4g over a background of %.4g; %d cells of %d px or more in %d frames"
+    logger.info(text, info["path"], cut.threshold, cut.background, count, least_px, info["frames"])
+
+
+def flattened(plane: np.ndarray, scale: Scale) -> np.ndarray:
+    """The plane smoothed, with cells bright and, where asked for, without its background.
+
+    The background is what is left when everything bright and narrower than
+    the square is removed (a grey opening), smoothed.
+
+    Parameters
+    ----------
+    plane : array of shape (y, x)
+    scale : Scale
+
+    Returns
+    -------
+    float32 array of shape (y, x)
+    """
+    image = plane.astype(np.float32)
+    if scale.cells == "dark":
+        image = -image
+    if scale.smoothing_px:
+        image = ndimage.gaussian_filter(image, scale.smoothing_px)
+    if scale.background_px:
+        size = scale.background_px
+        image = image - ndimage.uniform_filter(ndimage.grey_opening(image, size=(size, size)), size)
+    return image
+
+
+def find_cut(images: Iterable[np.ndarray], scale: Scale, *, factor: float) -> Cut:
+    """Otsu's threshold of grey values pooled over a movie [1]_.
+
+    Parameters
+    ----------
+    images : iterable of arrays of shape (y, x)
+        Planes of the movie, `flattened`.
+    scale : Scale
+    factor : float
+        The distance of the threshold from the mean of the background is this
+        many times Otsu's.
+
+    Returns
+    -------
+    Cut
+        Of a movie of one grey value the threshold lies above all of it.
+
+    References
+    ----------
+    .. [1] N. Otsu, "A threshold selection method from gray-level histograms",
+       IEEE Transactions on Systems, Man, and Cybernetics 9 (1979) 62-66.
+    """
+    from skimage.filters import threshold_otsu
+
+    pooled = np.concatenate([_some(image) for image in images])
+    low, high = (float(value) for value in np.percentile(pooled, [1, 99.8]))
+    if not high > low:
+        value = float(_on_scale(pooled.max(), scale, low, low + 1))
+        return Cut(low, low + 1, value, value + 1)
+    values = _on_scale(pooled, scale, low, high)
+    values = np.clip(values, *np.percentile(values, _PERCENTILES))
+    otsu = float(threshold_otsu(values, nbins=_BINS))
+    background = float(values[values <= otsu].mean())
+    return Cut(low, high, background, background + factor * (otsu - background))
+
+
+def _some(image: np.ndarray) -> np.ndarray:
+    step = _STEP if image.size > _FEW_PX else 1
+    return image[::step, ::step].ravel()
+
+
+def _on_scale(image: np.ndarray, scale: Scale, low: float, high: float) -> np.ndarray:
+    if scale.grey_values == "linear" or (scale.grey_values == "auto" and scale.cells == "dark"):
+        return image
+    return np.log1p(np.clip((image - low) / (high - low), 0, None) * _LOG_GAIN)
+
+
+def stretched(image: np.ndarray, scale: Scale, cut: Cut) -> np.ndarray:
+    """The image with background at 0 and the threshold at one half, from 0 to 1.
+
+    Parameters
+    ----------
+    image : array of shape (y, x)
+        `flattened`.
+    scale : Scale
+    cut : Cut
+
+    Returns
+    -------
+    float array of shape (y, x)
+    """
+    above = _on_scale(image, scale, cut.low, cut.high) - cut.background
+    return np.clip(above / (2 * (cut.threshold - cut.background)), 0, 1)
+
+
+def usual_area_px(masks: Iterable[np.ndarray]) -> float:
+    """Area of a usual cell, by the regions of sampled frames.
+
+    In a frame it is the area of the region that the median pixel lies in, so
+    that specks hardly count; of frames the lower quartile, since cells that
+    grow into each other are single in the frames before.
+
+    Parameters
+    ----------
+    masks : iterable of bool arrays of shape (y, x)
+
+    Returns
+    -------
+    float
+        In pixels; 1 where there is no region.
+    """
+    usual_px = []
+    for mask in masks:
+        areas_px = np.sort(np.bincount(ndimage.label(mask)[0].ravel())[1:])
+        if len(areas_px):
+            covered = np.cumsum(areas_px)
+            usual_px.append(areas_px[np.searchsorted(covered, covered[-1] / 2)])
+    return float(np.percentile(usual_px, 25)) if usual_px else 1.0
+
+
+def _labelled(movie: Movie, info: Mapping, scale: Scale, cut: Cut, labelling: Mapping) -> Iterator[LabelledFrame]:
+    nothing = np.zeros(movie.shape, np.int32)
+    for frame in tqdm(range(movie.frames), desc="label", unit="frame", mininterval=10):
+        plane = movie.read(frame, info["segment_channel"])
+        if plane is None:
+            yield LabelledFrame(nothing, None)
+            continue
+        # Grey values say where cells are, and not where they part: a region is one seed, necks alone are cut.
+        labels = label_cells(
+            stretched(flattened(plane, scale), scale, cut)[None],
+            method="watershed",
+            threshold=0.5,
+            seed_threshold=0.0,
+            split_depth=2.0,
+            **labelling,
+        )
+        yield LabelledFrame(labels, None)
