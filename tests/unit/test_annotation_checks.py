@@ -63,6 +63,17 @@ def test_a_dot_that_is_a_whole_cell_is_named_and_left_out():
     assert (labels[60, 70:73] == IGNORE).all()
 
 
+def test_cells_of_a_few_pixels_are_cells_where_all_are_small():
+    masks = np.zeros(SHAPE, np.int32)
+    for number in range(1, 9):
+        masks[10 * number, 20 : 22 + number % 3] = number
+
+    labels, warnings = check(masks)
+
+    assert warnings == []
+    assert (labels == masks).all()
+
+
 def test_a_cell_that_the_border_cuts_may_be_small():
     masks = CELLS.copy()
     masks[60, :3] = 9

@@ -1,6 +1,10 @@
 """What comes out of a run, also where movies or trainings go wrong."""
 
 import json
+import os
+import signal
+import threading
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -161,6 +165,51 @@ def test_a_first_training_that_fails_is_an_error_with_its_reason(project):
     assert run.code != 0
     assert "floor_roc_area asks for 1" in (project.folder / "logs/models/trained/train.log").read_text()
     assert not (project.folder / "models/trained/weights.safetensors").exists()
+
+
+def end_once_it_shows(folder: Path, course: Path) -> None:
+    """Send SIGTERM, as SLURM does, to the training of a project once its course shows."""
+    for _ in range(6000):
+        if course.exists():
+            break
+        time.sleep(0.02)
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command, working = (process / "cmdline").read_bytes(), (process / "cwd").resolve()
+        except OSError:
+            continue  # it has ended, or is not ours
+        if b".train.py" in command and working == folder.resolve():
+            os.kill(int(process.name), signal.SIGTERM)
+
+
+@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks for the job in /proc")
+def test_a_training_that_a_time_limit_ends_goes_on_in_the_next_run(project):
+    weights = project.folder / "models/trained/weights.safetensors"
+    log = project.folder / "logs/models/trained/train.log"
+    checkpoints = project.folder / ".cytolapse/training/trained"
+    card = weights.with_name("model.json")
+    before, digest = weights.read_bytes(), json.loads(card.read_text())["digest"]
+    project.configure(train={"steps_held_out": 100})
+    course = log.with_name("training.tsv")
+    course.unlink()
+    limit = threading.Thread(target=end_once_it_shows, args=(project.folder, course))
+    limit.start()
+
+    run = project.snakemake("models")
+    limit.join()
+
+    assert run.code != 0
+    assert "training interrupted by SIGTERM" in log.read_text()
+    assert [path.name for path in checkpoints.iterdir()] == ["held_out.safetensors"]
+    assert weights.read_bytes() == before
+
+    run = project.snakemake("models")
+
+    assert run.code == 0, run.text
+    assert "of 100 steps were made before, and are not made again" in log.read_text()
+    # another length of the first training makes no other network of the last
+    assert json.loads(card.read_text())["digest"] == digest
+    assert not checkpoints.exists()
 
 
 def test_a_gpu_that_is_asked_for_and_absent_ends_the_job_at_once(project):

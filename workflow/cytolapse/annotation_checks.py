@@ -14,10 +14,12 @@ from cytolapse.annotations import IGNORE, Annotation
 
 _EIGHT = ndimage.generate_binary_structure(2, 2)
 
-# A piece of a cell is a slip of the brush up to this many pixels, or this part of the cell's largest piece.
+# A slip of the brush has up to this many pixels, if that is less than this part of the cell;
 _SPECK_PX = 4
+_SMALL_PART = 0.1
+# or, as a piece of a cell, up to this part of the cell's largest piece.
 _SPECK_PART = 0.05
-# A whole cell is one up to the same number of pixels, or this part of a usual cell of its image.
+# or, as a whole cell, up to this part of a usual cell of its image.
 _TINY_PART = 0.01
 # A ring encloses this many times the pixels of its own line, and more.
 _HOLLOW_RATIO = 0.5
@@ -41,7 +43,8 @@ def check_masks(annotation: Annotation, file: str) -> tuple[Annotation, list[str
 
     A speck is a piece of a cell of at most 4 px or 5 % of the cell's largest
     piece, or a whole cell, off the border, of at most 4 px or 1 % of the
-    image's median cell: its pixels become `annotations.IGNORE`. Other cells
+    image's median cell (where 4 px are more than a tenth of that, a tenth
+    counts): its pixels become `annotations.IGNORE`. Other cells
     in several pieces, cells of which only the outline is drawn, a lone label
     255, and masks without a cell are named and stay as they are.
 
@@ -62,15 +65,14 @@ def check_masks(annotation: Annotation, file: str) -> tuple[Annotation, list[str
     numbers, areas_px = np.unique(labels[labels > 0], return_counts=True)
     if not len(numbers):
         return annotation, [f"{file}: no cell is drawn; remove image and masks, unless there is none to be seen"]
-    tiny_px = max(_SPECK_PX, _TINY_PART * float(np.median(areas_px)))
+    tiny_px = _speck_px(float(np.median(areas_px)), _TINY_PART)
     found: dict[str, list[str]] = {"specks": [], "pieces": [], "rings": []}
     for number, box in _boxes(labels):
         mask = labels[box] == number
         pieces, count = ndimage.label(mask, _EIGHT)
         areas = np.bincount(pieces.ravel())[1:]
         main = int(areas.argmax()) + 1
-        specks = np.flatnonzero(areas <= max(_SPECK_PX, _SPECK_PART * areas[main - 1])) + 1
-        specks = specks[specks != main]
+        specks = np.flatnonzero(areas <= _speck_px(areas[main - 1], _SPECK_PART)) + 1
         if areas[main - 1] <= tiny_px and not _on_border(box, labels.shape):
             found["specks"].append(
                 f"cell {number} has {int(areas.sum())} px {_place(mask, box)}, a usual one "
@@ -99,6 +101,11 @@ def check_masks(annotation: Annotation, file: str) -> tuple[Annotation, list[str
             "save the masks with 16 bits and give these pixels 65535"
         )
     return annotation._replace(labels=labels), warnings
+
+
+def _speck_px(area_px: float, part: float) -> float:
+    """Most pixels of a speck beside something of this area."""
+    return max(min(_SPECK_PX, _SMALL_PART * area_px), part * area_px)
 
 
 def _boxes(labels: np.ndarray) -> list[tuple[int, tuple[slice, slice]]]:

@@ -265,13 +265,14 @@ def train(
     )
     points = []
     phases = _phases(annotations, hold_out, folds, settings["seed"])
-    progress = Progress(
-        _work(phases, annotations, steps, steps_held_out), progress_folder, at_most=settings["patience"] is not None
-    )
-    fit = settings | {"checkpoints": checkpoints, "progress": progress}
     held_out = [each for _, left_out in phases.values() for each in left_out]
     # Of a part that was cut off an image, places would not be those in the image.
     whole = {each.name for each in held_out} & {each.name for each in annotations}
+    learned = [each for each in annotations if each.name not in whole]
+    work = _work(phases, annotations, learned, steps, steps_held_out)
+    progress = Progress(work, progress_folder, at_most=settings["patience"] is not None)
+    fit = settings | {"checkpoints": checkpoints, "progress": progress}
+    area_px = usual_area_px(each.labels for each in annotations)
     doubts: list[str] = []
     if held_out:
         probabilities, taken = [], []
@@ -371,6 +372,7 @@ def cross_validate(annotations: Sequence[Annotation], folds: int, **settings: An
 def _work(
     phases: Mapping[str, tuple[list[Annotation], list[Annotation]]],
     annotations: Sequence[Annotation],
+    compared_last: Sequence[Annotation],
     steps: int,
     steps_held_out: int,
 ) -> dict[str, Work]:
@@ -379,11 +381,11 @@ def _work(
     for phase, (_, left_out) in phases.items():
         pixels = _pixels(left_out)
         work[phase] = Work(steps_held_out, CHECKS, pixels, pixels, (JUDGED_TIMES + 1) * pixels)
-    pixels = _pixels(annotations)
-    judged = 0 if phases else 1
-    left_out = sum(_pixels(each) for _, each in phases.values())
-    compared = pixels - left_out if judged == 0 else pixels
-    return work | {"final": Work(steps, 0, 0, (1 + judged) * pixels, judged * JUDGED_TIMES * pixels + compared)}
+    predict_px, label_px = _pixels(annotations), _pixels(compared_last)
+    if not phases:
+        label_px += JUDGED_TIMES * predict_px
+        predict_px *= 2
+    return work | {"final": Work(steps, predict_px=predict_px, label_px=label_px)}
 
 
 def _pixels(annotations: Sequence[Annotation]) -> int:
