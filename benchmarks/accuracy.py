@@ -67,8 +67,8 @@ def crossvalidate(folder: Path, task: movies.Task, folds: int) -> dict:
     from cytolapse.training import cross_validate
     from planning.settings import read_settings
 
-    train = movies.TRAINING[task.name]
-    settings = read_settings({"train": train["train"]})["train"]
+    train = movies.TRAINING.get(task.name, {})
+    settings = read_settings({"train": train.get("train", {})})["train"]
     settings["architecture"] = train.get("architecture", settings["architecture"])
     # As long as the training that chooses the threshold: a fold leaves images out like that one.
     settings["steps"] = settings["steps_held_out"]

@@ -118,15 +118,8 @@ OVERRIDES = {
     # A rod's length says more of its growth than its area, and it has a volume.
     "ecoli": {"measure": {"volume_model": "rod"}, "analyse": {"size_quantity": "length"}},
 }
-# Shorter than the defaults, so that all three fit into an hour on two cores.
-TRAINING: dict[str, dict] = {
-    "gowt1": {"train": {"steps": 800, "steps_held_out": 400, "crop_px": 128, "learning_rate": 0.0005}},
-    "hela": {"train": {"steps": 800, "steps_held_out": 400, "crop_px": 192, "batch_crops": 4, "learning_rate": 0.0005}},
-    "ecoli": {
-        "architecture": "googlenet_unet_small",
-        "train": {"steps": 400, "steps_held_out": 250, "crop_px": 192, "batch_crops": 4, "learning_rate": 0.001},
-    },
-}
+# Small dark rods learn as well in the small network, in half the time.
+TRAINING: dict[str, dict] = {"ecoli": {"architecture": "googlenet_unet_small", "train": {"learning_rate": 0.001}}}
 
 
 def image_of(task: Task, data: Path, frame: int) -> np.ndarray:

@@ -140,19 +140,15 @@ def _yeast(data: Path) -> tuple[list[Annotation], list[Judged]]:
     return stills[:4], [Judged(still) for still in stills[6:]]
 
 
+# Small cells of phase contrast learn as well in the small network, in half the time.
+SMALL = movies.TRAINING["ecoli"]
+
 TASKS = (
-    Stills("gowt1", _movie_stills("gowt1", movies.GOWT1, apart=3), movies.TRAINING["gowt1"]),
-    Stills("hela", _movie_stills("hela", movies.HELA, apart=3), movies.TRAINING["hela"]),
-    Stills("ecoli", _movie_stills("ecoli", movies.ECOLI, apart=5, stretch=(33, 59)), movies.TRAINING["ecoli"]),
-    Stills("sim", _simulated, {"train": {"steps": 800, "steps_held_out": 400, "crop_px": 192, "batch_crops": 4}}),
-    Stills("dsb", _data_science_bowl, {"train": {"steps": 2000, "steps_held_out": 600, "crop_px": 128}}),
-    Stills("usiigaci", _usiigaci, {"train": {"steps": 800, "steps_held_out": 400, "crop_px": 192, "batch_crops": 4}}),
-    Stills(
-        "yeast",
-        _yeast,
-        {
-            "architecture": "googlenet_unet_small",
-            "train": {"steps": 400, "steps_held_out": 200, "crop_px": 192, "batch_crops": 4},
-        },
-    ),
+    Stills("gowt1", _movie_stills("gowt1", movies.GOWT1, apart=3)),
+    Stills("hela", _movie_stills("hela", movies.HELA, apart=3)),
+    Stills("ecoli", _movie_stills("ecoli", movies.ECOLI, apart=5, stretch=(33, 59)), SMALL),
+    Stills("sim", _simulated),
+    Stills("dsb", _data_science_bowl, {"train": {"steps": 2000, "steps_held_out": 600}}),
+    Stills("usiigaci", _usiigaci),
+    Stills("yeast", _yeast, SMALL),
 )

@@ -47,7 +47,7 @@ models:
     annotations: {annotations}
     architecture: googlenet_unet_small
     pixel_size_um: {pixel_size_um}
-    train: {{steps: 600, steps_held_out: 150, crop_px: 128, learning_rate: 0.001}}
+    train: {{steps: 600, steps_held_out: 150, crop_px: 128, batch_crops: 8, learning_rate: 0.001}}
 """
 
 

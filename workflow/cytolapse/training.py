@@ -272,7 +272,6 @@ def train(
     work = _work(phases, annotations, learned, steps, steps_held_out)
     progress = Progress(work, progress_folder, at_most=settings["patience"] is not None)
     fit = settings | {"checkpoints": checkpoints, "progress": progress}
-    area_px = usual_area_px(each.labels for each in annotations)
     doubts: list[str] = []
     if held_out:
         probabilities, taken = [], []
