@@ -14,7 +14,7 @@ KNOWN = {"resample": True, "movie_um": 0.2, "model_um": 0.2, "movie_diameter_px"
 
 @pytest.mark.parametrize(
     ("diameter", "wanted", "scale"),
-    [(64, 32, 0.5), (16, 32, 2), (30, 32, 1), (4, 32, 2), (1000, 32, 1 / 8), (64, None, 1)],
+    [(64, 32, 0.5), (16, 32, 1), (30, 32, 1), (34, 32, 1), (1000, 32, 1 / 8), (64, None, 1)],
 )
 def test_cells_are_shown_at_the_working_diameter_within_limits(diameter, wanted, scale):
     area_px = np.pi * (diameter / 2) ** 2

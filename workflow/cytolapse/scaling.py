@@ -15,35 +15,35 @@ log = logging.getLogger(__name__)
 
 # A network is no better at its own scale than at one this near, and resampling blurs.
 SAME_SCALE = 1.1
-SMALLEST, LARGEST = 1 / 8, 2.0
+SMALLEST = 1 / 8
 BIG_RESAMPLING = 2.0
 _TIE = 1e-4
 
 
 def working_scale(usual_area_px: float, working_diameter_px: float | None) -> float:
-    """By what factor to enlarge annotated images for a network to learn from.
+    """By what factor annotated images are shown smaller for a network to learn from.
 
-    Large cells are shown smaller: there is no more to see, and a network takes
-    the square of the factor less time. Small cells are shown larger: an
-    outline falls between pixels.
+    Of large cells there is no more to see at their full size, and a network
+    takes the square of the factor less time. Small cells are shown as they
+    are: enlarging them gave no better labels (docs/method.md).
 
     Parameters
     ----------
     usual_area_px : float
         Area of a usual cell as annotated.
     working_diameter_px : float or None
-        Diameter of the disk of that area as the network is to see it; None
-        takes images as they are.
+        Diameter of the disk of that area as the network is to see it, where
+        it is larger; None takes images as they are.
 
     Returns
     -------
     float
-        1/8 to 2; 1 where the cells have about that size.
+        1/8 to 1; 1 where the cells are not much wider than that.
     """
     if working_diameter_px is None:
         return 1.0
     scale = working_diameter_px / diameter_px(usual_area_px)
-    return _unless_alike(min(max(scale, SMALLEST), LARGEST))
+    return _unless_alike(min(max(scale, SMALLEST), 1.0))
 
 
 def diameter_px(area_px: float) -> float:
