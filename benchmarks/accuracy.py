@@ -1,17 +1,20 @@
 """Accuracy on real movies: models trained by the pipeline, judged on frames that they have not seen.
 
-    python benchmarks/accuracy.py [prepare] [run] [score] [crossvalidate]
+    python benchmarks/accuracy.py [prepare] [run] [score] [crossvalidate] [thresholds]
                                   [--tasks gowt1 hela ecoli] [--folder bench/accuracy] [--folds 7]
 
 Without a verb, the first three. `prepare` lays the experiments out, `run` runs
 Snakemake over them, `score` prints the table and writes it into
 docs/accuracy.md and scores.json. Each can be run again: what is done stays.
 `crossvalidate` leaves the annotated frames out in turn, trains a network for
-each fold, and prints how well the frames left out were drawn.
+each fold, and prints how well the frames left out were drawn. `thresholds`
+labels a copy of the colony of bacteria at thresholds 0.1 below and above the
+model's, and writes what becomes of its growth into docs/accuracy.md.
 """
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +24,7 @@ import numpy as np
 import pandas as pd
 import scores
 import tifffile
+import yaml
 
 DOCS = movies.REPOSITORY / "docs/accuracy.md"
 
@@ -80,6 +84,44 @@ def crossvalidate(folder: Path, task: movies.Task, folds: int) -> dict:
     probabilities = cross_validate(annotations, folds, **fit, channels=1, device="auto", start_from=None)
     judged = judge(annotations, list(probabilities.values()), fit["scale"])
     return {key: judged[key] for key in ("roc_area", "threshold", "seg", "ap_50", "ap_75")}
+
+
+def thresholds(folder: Path, cores: str) -> str:
+    """What becomes of growth in the colony of bacteria where the threshold moves by 0.1."""
+    chosen = json.loads((folder / "models/ecoli/model.json").read_text())["threshold"]
+    rows = {}
+    for step in (-0.1, 0.0, 0.1):
+        moved = folder
+        if step:
+            moved = folder.with_name(f"{folder.name}_threshold{step:+}")
+            shutil.rmtree(moved, ignore_errors=True)
+            shutil.copytree(folder, moved, symlinks=True, ignore=shutil.ignore_patterns("ctc", "gowt1", "hela"))
+            config = yaml.safe_load((folder / "config.yaml").read_text())
+            config["overrides"].setdefault("ecoli", {})["label"] = {"threshold": round(chosen + step, 3)}
+            for part in ("models", "overrides"):
+                config[part] = {name: value for name, value in config[part].items() if name == "ecoli"}
+            (moved / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+            sheet = (folder / "experiments.tsv").read_text().splitlines(keepends=True)
+            (moved / "experiments.tsv").write_text(
+                "".join(line for line in sheet if line.split("\t")[0] not in ("gowt1", "hela"))
+            )
+            run(moved, cores)
+        results = moved / "results/ecoli"
+        cells, growth = pd.read_parquet(results / "cells.parquet"), pd.read_parquet(results / "growth.parquet")
+        fitted = growth.dropna(subset=["growth_rate_per_h"])
+        fitted = fitted[~fitted["flag_short"] & ~fitted["flag_poor_fit"]]
+        population = pd.read_parquet(results / "population.parquet").iloc[0]
+        rows[f"{chosen + step:.2f}"] = {
+            "median growth rate of cells (1/h)": fitted["growth_rate_per_h"].median(),
+            "cells fitted": float(len(fitted)),
+            "rate of total size (1/h)": population["size_rate_per_h"],
+            "total area, all frames (um2)": cells["area_um2"].sum(),
+            "masks": float(len(cells)),
+        }
+    table = pd.DataFrame(rows)
+    lines = ["| *E. coli*, threshold | " + " | ".join(rows) + " |", "| --- |" + " --- |" * len(rows)]
+    lines += [f"| {name} | " + " | ".join(f"{value:.4g}" for value in row) + " |" for name, row in table.iterrows()]
+    return "\n".join(lines) + "\n"
 
 
 def supersegger_as_challenge(data: Path, folder: Path) -> Path:
@@ -168,9 +210,11 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=movies.REPOSITORY / "bench/accuracy")
     parser.add_argument("--cores", default="all")
     options = parser.parse_args()
-    unknown = set(options.verbs) - {"prepare", "run", "score", "crossvalidate"}
+    unknown = set(options.verbs) - {"prepare", "run", "score", "crossvalidate", "thresholds"}
     if unknown:
-        parser.error(f"{', '.join(sorted(unknown))}: no such verb; they are prepare, run, score and crossvalidate")
+        parser.error(
+            f"{', '.join(sorted(unknown))}: no such verb; they are prepare, run, score, crossvalidate and thresholds"
+        )
     verbs = options.verbs or ["prepare", "run", "score"]
     tasks = tuple(task for task in movies.TASKS if task.name in options.tasks)
     data, folder = movies.data_folder(), options.folder
@@ -187,6 +231,10 @@ def main() -> None:
         sys.stdout.write(text)
         if len(tasks) == len(movies.TASKS):
             scores.write_between_marks(DOCS, "scores", text)
+    if "thresholds" in verbs:
+        text = thresholds(folder, options.cores)
+        sys.stdout.write(text)
+        scores.write_between_marks(DOCS, "thresholds", text)
     if "crossvalidate" in verbs:
         for task in tasks:
             sys.stdout.write(f"{task.name}, {options.folds} folds: {crossvalidate(folder, task, options.folds)}\n")
