@@ -6,11 +6,11 @@ from drawn import a_movie, disks
 
 from cytolapse.movies import StackReader
 from cytolapse.tables import read_table
-from cytolapse.thresholding import Scale, find_cut, threshold_movie, usual_area_px
+from cytolapse.thresholding import GreyScale, find_cut, threshold_movie, usual_region_px
 from planning.checks import read_schema, with_defaults
 
 DEFAULTS = with_defaults(read_schema("config"), {})["threshold"]
-SCALE = Scale("bright", "linear", 1.0, 0)
+SCALE = GreyScale("bright", "linear", 1.0, 0)
 FAR_APART = disks((120, 160), (30, 30, 12), (30, 110, 12), (85, 60, 12))
 
 
@@ -160,5 +160,5 @@ def test_a_usual_cell_is_that_of_the_frames_before_cells_grow_into_each_other_an
     specked = single | (disks((60, 60), (50, 50, 1)) > 0)
     merged = disks((60, 60), (30, 30, 25)) > 0
 
-    assert usual_area_px([specked, single, merged, merged]) == pytest.approx(np.count_nonzero(single), abs=1)
-    assert usual_area_px([np.zeros((5, 5), bool)]) == 1
+    assert usual_region_px([specked, single, merged, merged]) == pytest.approx(np.count_nonzero(single), abs=1)
+    assert usual_region_px([np.zeros((5, 5), bool)]) == 1

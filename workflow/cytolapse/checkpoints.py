@@ -111,8 +111,12 @@ class Checkpoints:
         """
         if self._told is not None:
             raise TrainingInterrupted(
-                f"training interrupted by {self._told.name}; what was learned lies in {self.folder}: "
-                "the same training, started again, goes on from there"
+                f"training interrupted by {self._told.name}; "
+                + (
+                    f"what was learned lies in {self.folder}: the same training, started again, goes on from there"
+                    if any(self.folder.glob("*"))
+                    else "there is no checkpoint yet: started again, it starts from the beginning"
+                )
             )
 
     def save(self, phase: str, snapshot: Snapshot) -> None:

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -166,6 +167,8 @@ class Engine:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=environment,
+                # A group of its own, so that what it starts can be ended with it.
+                start_new_session=True,
             )
         except OSError as error:
             raise RuntimeError(
@@ -178,7 +181,7 @@ class Engine:
         self._listener.start()
         try:
             self.facts, _ = self._ask(dict(settings), [], "its start")
-        except RuntimeError:
+        except BaseException:
             self.close()
             raise
 
@@ -214,6 +217,11 @@ class Engine:
             answer = receive(self._process.stdout)
         except (BrokenPipeError, EOFError):
             answer = None
+        except (ValueError, KeyError, TypeError) as error:
+            raise RuntimeError(
+                f"{self.name} answered at {what} with what is no message ({error}): something in the environment of "
+                f"{self._process.args[0]} prints to standard output; see with `{self._process.args[0]} -c pass`"
+            ) from error
         if answer is None:
             code = self._ended()
             said = "\n".join(self._last) or "nothing"
@@ -222,12 +230,13 @@ class Engine:
 
     def _ended(self) -> int:
         """Exit code of an engine that has no more to do."""
-        try:
-            code = self._process.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            code = self._process.wait()
-        self._listener.join()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_END_S)
+        # Also what it has started and left behind: that would hold the pipes open.
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        code = self._process.wait()
+        self._listener.join(_END_S)
         return code
 
     def close(self) -> None:

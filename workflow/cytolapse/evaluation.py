@@ -308,8 +308,8 @@ def choose_threshold(
         scores.append({"threshold": threshold, **label_scores(truths, found, ious)})
     best = max(score["score"] for score in scores)
     equal = [score for score in scores if score["score"] >= best - _EQUAL]
-    # Where no cell is matched there is no bias to tell them by.
-    off = [abs(score["area_bias"]) if score["area_bias"] is not None else 0.0 for score in equal]
+    # A threshold at which no cell is matched has no bias, and is no good.
+    off = [float("inf") if score["area_bias"] is None else abs(score["area_bias"]) for score in equal]
     least = [score["threshold"] for score, each in zip(equal, off, strict=True) if each <= min(off) + 1e-9]
     return least[(len(least) - 1) // 2], scores
 

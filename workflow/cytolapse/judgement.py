@@ -43,9 +43,8 @@ def judge(
         images, roc_area; threshold, and at it false_positive_rate and
         true_positive_rate of pixels, ap_50, ap_75, mean_ap (overlaps of 0.5
         to 0.9), seg, area_bias and area_sd of cells; score_by_threshold;
-        by_image, ap_50 and seg
-        of each image with cells at the threshold, and by_image_range, the
-        lowest and highest of each.
+        by_image, ap_50 and seg of each image with cells at the threshold, and
+        by_image_range, the lowest and highest of each.
     """
     truths = [each.labels for each in annotations]
     histogram = cell_histogram(annotations, probabilities)

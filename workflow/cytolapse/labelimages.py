@@ -45,7 +45,13 @@ class LabelImages:
         self._files: list[str] = []
         self._stack: TiffPlanes | PngPlanes | None = None
         if os.path.isdir(path):
-            (names,) = lay_out_folder(str(path), ["labels"], "labels").files.values()
+            try:
+                layout = lay_out_folder(str(path), ["labels"], "labels")
+            except ValueError as error:
+                raise ValueError(f"label images {path} (column labels of experiments.tsv): {error}") from error
+            for warning in layout.warnings:
+                logger.warning("label images %s: %s", path, warning)
+            (names,) = layout.files.values()
             self._files = [os.path.join(path, name) for name in names]
         if len(self._files) > 1:
             self.frames = len(self._files)

@@ -194,7 +194,7 @@ def fit_network(
                     network.train()
                     state.rows.append(Row(phase, state.step, rate, float(np.mean(state.losses)), *scores))
                     state.losses = []
-                    if patience and state.settles_at is None and _stalls(state.rows, patience):
+                    if patience and not ends and state.settles_at is None and _stalls(state.rows, patience):
                         state.settles_at = state.step
                         state.last_step = min(steps, state.step + _settling_steps(steps))
                         log.info("%s: no better for %d checks, ends at step %d", phase, patience, state.last_step)

@@ -67,7 +67,7 @@ class Model:
     cell_area_px : float
         Median area of the cells that it learned from, in the pixels of their images.
     scale : float
-        Factor by which those images were enlarged for the network.
+        Size at which the network saw those images, over their own.
     threshold : float
         Probability of cell above which a pixel is cell, as chosen in training.
     trained : dict

@@ -77,6 +77,11 @@ def movie_scale(
     float
         1 where nothing is known, or where the two are alike. Beyond a factor
         of 2 a warning is logged.
+
+    Raises
+    ------
+    ValueError
+        Beyond a factor of 8, which is a slip of the unit.
     """
     if movie_diameter_px is not None:
         known_px = diameter_px(model_area_px)
@@ -94,6 +99,12 @@ def movie_scale(
             )
         return 1.0
     scale = _unless_alike(scale)
+    if not SMALLEST <= scale <= 1 / SMALLEST:
+        raise ValueError(
+            f"{why}: frames would have to be resampled by {scale:.3g}, and {SMALLEST:g} to {1 / SMALLEST:g} is what "
+            "can work; correct cell_diameter_px (pixels of the movie, not micrometres) or pixel_size_um, or train on "
+            "images like these"
+        )
     if not 1 / BIG_RESAMPLING <= scale <= BIG_RESAMPLING:
         text = "%s: frames are resampled by %.3g, and so large a factor costs accuracy; train on images like these"
         log.warning(text, why, scale)
@@ -119,7 +130,7 @@ def resize_images(images: Tensor, shape: tuple[int, int]) -> Tensor:
 
 
 def resize_labels(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A label image in another size: every pixel goes to what has the largest share in it.
+    """A label image in another size: a pixel that is cell by half goes to the cell with the largest share in it.
 
     Parameters
     ----------
@@ -137,7 +148,7 @@ def resize_labels(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     down, across = (_weights(old, new) for old, new in zip(labels.shape, shape, strict=True))
     resized = np.zeros(shape, np.int32)
     largest, total = np.zeros((2, *shape), np.float32)
-    unjudged = int(labels.max()) + 1
+    unjudged = max(int(labels.max()), 0) + 1
     numbers = np.where(labels == IGNORE, unjudged, labels)
     for number, box in enumerate(ndimage.find_objects(numbers), start=1):
         if box is None:

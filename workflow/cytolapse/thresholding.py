@@ -18,17 +18,21 @@ from cytolapse.movies import Movie, open_movie, sampled_planes
 logger = logging.getLogger(__name__)
 
 # Every n-th pixel in y and in x is enough to know a movie's grey values.
-_STEP = 4
+_STEP = 2
 # Fewer pixels than this and all are taken.
 _FEW_PX = 100_000
-# Grey values beyond these percentiles do not stretch the histogram.
-_PERCENTILES = (0.1, 99.9)
+# As many pixels may be brighter than what counts as the brightest: cells may be few and small, hot pixels are fewer.
+_BRIGHTEST_PX = 8
+# Means of two kinds of pixels are this many of their standard deviations apart; halves of mere noise are 1.9.
+_APART = 2.5
+# Where there are no two kinds, cells are what lies this many standard deviations of the noise above the median.
+_ABOVE_NOISE = 6.0
 _BINS = 1024
 # What is 1 % of the way from dark to bright becomes 6 % of it.
 _LOG_GAIN = 20.0
 
 
-class Scale(NamedTuple):
+class GreyScale(NamedTuple):
     """How a plane becomes the image that is cut at a threshold.
 
     Attributes
@@ -98,7 +102,7 @@ def threshold_movie(
     confidence_path : path
         Table `confidence` to write; mask_confidence is null.
     cells, grey_values, smoothing_px, background_px
-        As in `Scale`.
+        As in `GreyScale`.
     factor : float
         As in `find_cut`.
     split_neck, fill_holes
@@ -120,13 +124,13 @@ def threshold_movie(
     if info["status"] == "refused":
         write_no_labels(labels_path, confidence_path, {"label": provenance})
         return
-    scale = Scale(cells, grey_values, smoothing_px, background_px)
+    scale = GreyScale(cells, grey_values, smoothing_px, background_px)
     with open_movie(info) as movie:
         sampled = [flattened(plane, scale) for plane in sampled_planes(movie, info)]
         cut = find_cut(sampled, scale, factor=factor)
         least_px = min_area_px
         if least_px is None:
-            least_px = least_area_px(usual_area_px(stretched(image, scale, cut) > 0.5 for image in sampled))
+            least_px = least_area_px(usual_region_px(stretched(image, scale, cut) > 0.5 for image in sampled))
         del sampled
         record = {"label": {**provenance, "found": {**cut._asdict(), "min_area_px": least_px}}}
         labelling = {"split_neck": split_neck, "min_area_px": least_px, "fill_holes": fill_holes, "network_scale": 1.0}
@@ -145,7 +149,7 @@ def threshold_movie(
     logger.info(text, info["path"], cut.threshold, cut.background, count, least_px, info["frames"])
 
 
-def flattened(plane: np.ndarray, scale: Scale) -> np.ndarray:
+def flattened(plane: np.ndarray, scale: GreyScale) -> np.ndarray:
     """The plane smoothed, with cells bright and, where asked for, without its background.
 
     The background is what is left when everything bright and narrower than
@@ -154,7 +158,7 @@ def flattened(plane: np.ndarray, scale: Scale) -> np.ndarray:
     Parameters
     ----------
     plane : array of shape (y, x)
-    scale : Scale
+    scale : GreyScale
 
     Returns
     -------
@@ -171,14 +175,17 @@ def flattened(plane: np.ndarray, scale: Scale) -> np.ndarray:
     return image
 
 
-def find_cut(images: Iterable[np.ndarray], scale: Scale, *, factor: float) -> Cut:
+def find_cut(images: Iterable[np.ndarray], scale: GreyScale, *, factor: float) -> Cut:
     """Otsu's threshold of grey values pooled over a movie [1]_.
+
+    Where cells are so few that it would part the noise, the threshold lies six
+    standard deviations of the noise above the median, and the log says so.
 
     Parameters
     ----------
     images : iterable of arrays of shape (y, x)
         Planes of the movie, `flattened`.
-    scale : Scale
+    scale : GreyScale
     factor : float
         The distance of the threshold from the mean of the background is this
         many times Otsu's.
@@ -196,14 +203,27 @@ def find_cut(images: Iterable[np.ndarray], scale: Scale, *, factor: float) -> Cu
     from skimage.filters import threshold_otsu
 
     pooled = np.concatenate([_some(image) for image in images])
-    low, high = (float(value) for value in np.percentile(pooled, [1, 99.8]))
+    low = float(np.percentile(pooled, 1))
+    rank = max(len(pooled) - _BRIGHTEST_PX, len(pooled) // 2)
+    high = float(np.partition(pooled, rank)[rank])
     if not high > low:
         value = float(_on_scale(pooled.max(), scale, low, low + 1))
         return Cut(low, low + 1, value, value + 1)
     values = _on_scale(pooled, scale, low, high)
-    values = np.clip(values, *np.percentile(values, _PERCENTILES))
+    values = np.clip(values, *(float(_on_scale(np.float64(limit), scale, low, high)) for limit in (low, high)))
     otsu = float(threshold_otsu(values, nbins=_BINS))
-    background = float(values[values <= otsu].mean())
+    below, above = values[values <= otsu], values[values > otsu]
+    background = float(below.mean())
+    if above.mean() - background < _APART * np.hypot(below.std(), above.std()):
+        background = float(np.median(values))
+        # 1.48 median absolute deviations are a standard deviation.
+        noise = 1.4826 * float(np.median(np.abs(values - background)))
+        otsu = background + _ABOVE_NOISE * noise
+        logger.warning(
+            "no two kinds of pixels, cells and background, are to be seen: cells are few, or there are none; "
+            "the threshold lies %g standard deviations of the noise above the median, with %.2g %% of the pixels above",
+            *(_ABOVE_NOISE, 100 * np.mean(values > otsu)),
+        )
     return Cut(low, high, background, background + factor * (otsu - background))
 
 
@@ -212,20 +232,20 @@ def _some(image: np.ndarray) -> np.ndarray:
     return image[::step, ::step].ravel()
 
 
-def _on_scale(image: np.ndarray, scale: Scale, low: float, high: float) -> np.ndarray:
+def _on_scale(image: np.ndarray, scale: GreyScale, low: float, high: float) -> np.ndarray:
     if scale.grey_values == "linear" or (scale.grey_values == "auto" and scale.cells == "dark"):
         return image
     return np.log1p(np.clip((image - low) / (high - low), 0, None) * _LOG_GAIN)
 
 
-def stretched(image: np.ndarray, scale: Scale, cut: Cut) -> np.ndarray:
+def stretched(image: np.ndarray, scale: GreyScale, cut: Cut) -> np.ndarray:
     """The image with background at 0 and the threshold at one half, from 0 to 1.
 
     Parameters
     ----------
     image : array of shape (y, x)
         `flattened`.
-    scale : Scale
+    scale : GreyScale
     cut : Cut
 
     Returns
@@ -236,7 +256,7 @@ def stretched(image: np.ndarray, scale: Scale, cut: Cut) -> np.ndarray:
     return np.clip(above / (2 * (cut.threshold - cut.background)), 0, 1)
 
 
-def usual_area_px(masks: Iterable[np.ndarray]) -> float:
+def usual_region_px(masks: Iterable[np.ndarray]) -> float:
     """Area of a usual cell, by the regions of sampled frames.
 
     In a frame it is the area of the region that the median pixel lies in, so
@@ -261,7 +281,7 @@ def usual_area_px(masks: Iterable[np.ndarray]) -> float:
     return float(np.percentile(usual_px, 25)) if usual_px else 1.0
 
 
-def _labelled(movie: Movie, info: Mapping, scale: Scale, cut: Cut, labelling: Mapping) -> Iterator[LabelledFrame]:
+def _labelled(movie: Movie, info: Mapping, scale: GreyScale, cut: Cut, labelling: Mapping) -> Iterator[LabelledFrame]:
     nothing = np.zeros(movie.shape, np.int32)
     for frame in tqdm(range(movie.frames), desc="label", unit="frame", mininterval=10):
         plane = movie.read(frame, info["segment_channel"])

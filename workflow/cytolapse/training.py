@@ -260,7 +260,7 @@ def train(
     area_px = usual_area_px(each.labels for each in annotations)
     settings["scale"] = working_scale(area_px, working_diameter_px)
     log.info(
-        "cells are %.3g px wide; the network sees the images enlarged by %.3g",
+        "cells are %.3g px wide; the network sees the images at %.3g times their size",
         *(diameter_px(area_px), settings["scale"]),
     )
     points = []

@@ -58,7 +58,12 @@ def load(models, name, gpu):
             return models.CellposeModel(gpu=gpu, pretrained_model=name, use_bfloat16=gpu)
         except Exception as error:  # whatever torch meets in a file that is none of its own
             raise SystemExit(f"cellpose.model: {name} does not hold weights of Cellpose {WANTED}: {error}") from error
-    known = [*models.MODEL_NAMES, *models.get_user_models()]
+    known = models.MODEL_NAMES
+    if name in models.get_user_models():
+        raise SystemExit(
+            f"cellpose.model is {name}, weights of your own in {models.MODEL_DIR}: give their path, "
+            "so that other weights under this name are noticed"
+        )
     if name not in known:
         raise SystemExit(f"cellpose.model is {name}, which Cellpose does not know; it knows {', '.join(known)}")
     try:

@@ -26,6 +26,8 @@ from planning.sheets import read_sheet
 REPOSITORY = Path(__file__).parents[2]
 CACHE = Path(".cytolapse/fingerprints.json")
 PLANNED = Path(".cytolapse/movies.json")
+# What the user's own weights of an engine are.
+WEIGHTS_ARE = {"cellpose": os.path.isfile, "stardist": os.path.isdir}
 
 
 class Plan:
@@ -50,6 +52,7 @@ class Plan:
         self.settings = read_settings(config)
         self.experiments = {row["experiment"]: row for row in self._experiment_rows()}
         self._fingerprints: dict[str, dict] = _read_cache()
+        self._pixel_sizes_um: dict[str, float | None] = {}
         self._movies: dict[str, dict[str, MovieSource]] = _read_planned() if of_job else {}
 
     def _experiment_rows(self) -> list[dict]:
@@ -258,10 +261,11 @@ class Plan:
                     f"{engine}"
                 )
             wrong += [
-                f"{self._place(experiment)}: {engine}.model of config.yaml is {weights}, and there is no such file or "
-                f"folder; correct it, or write a name without '/' for a model that {engine} fetches"
+                f"{self._place(experiment)}: {engine}.model of config.yaml is {weights}, and there is no such "
+                f"{'file' if engine == 'cellpose' else 'folder'}; correct it, or write a name without '/' for a model "
+                f"that {engine} fetches"
                 for experiment in needing
-                if (weights := self.own_weights(experiment)) and not os.path.exists(weights)
+                if (weights := self.own_weights(experiment)) and not WEIGHTS_ARE[engine](weights)
             ]
         if wrong:
             raise ValueError("\n".join(wrong))
@@ -323,10 +327,12 @@ class Plan:
 
     def model_pixel_size(self, model: str) -> float | None:
         """Pixel size of a model's annotations, in micrometres; None where nobody has said."""
-        settings = self.settings["models"][model]
-        if "weights" in settings:
-            return json.loads(Path(settings["weights"], "model.json").read_text())["pixel_size_um"]
-        return settings.get("pixel_size_um")
+        if model not in self._pixel_sizes_um:
+            settings = self.settings["models"][model]
+            card = Path(settings["weights"], "model.json") if "weights" in settings else None
+            known = json.loads(card.read_text()) if card else settings
+            self._pixel_sizes_um[model] = known.get("pixel_size_um")
+        return self._pixel_sizes_um[model]
 
     def ready_digest(self, model: str) -> str | None:
         """Fingerprint of a model that came ready to use; None for a trained one."""
