@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # The library is found through the Snakefile; programs outside of it need the path.
 export PYTHONPATH := $(CURDIR)/workflow
 
-.PHONY: help demo test format rulegraph pins docs clean benchmark-accuracy benchmark-speed demo-model shipped-models env-cellpose env-stardist
+.PHONY: help demo test format rulegraph pins docs clean benchmark-accuracy benchmark-segmentation benchmark-speed demo-model shipped-models env-cellpose env-stardist
 
 help:
 	@echo "make demo                run the whole pipeline on simulated movies, then say where to look"
@@ -22,8 +22,9 @@ help:
 	@echo "make env-cellpose        build .venv-cellpose, for experiments of the segmenter cellpose"
 	@echo "make env-stardist        build .venv-stardist, for experiments of the segmenter stardist"
 	@echo "make demo-model          train the model of the demo again"
-	@echo "make shipped-models      train the models in resources/ again (needs CYTOLAPSE_DATA)"
+	@echo "make shipped-models      train the models nuclei and phase of resources/ (needs CYTOLAPSE_DATA)"
 	@echo "make benchmark-accuracy  scores on real movies (needs CYTOLAPSE_DATA)"
+	@echo "make benchmark-segmentation  networks taught and judged by stills, hours in resumable parts (needs CYTOLAPSE_DATA)"
 	@echo "make benchmark-speed     times and memory (needs CYTOLAPSE_DATA)"
 	@echo "make clean               remove results of the demo"
 
@@ -90,9 +91,11 @@ demo-model: $(VENV)/ready
 shipped-models: $(VENV)/ready-dev
 	python benchmarks/shipped.py
 
-# PARTS="gowt1 hela/googlenet_fcn" runs these alone; what was done is kept in bench/.
 benchmark-accuracy: $(VENV)/ready-dev
 	python benchmarks/accuracy.py
+
+# PARTS="gowt1 hela/googlenet_fcn" runs these alone; what was done is kept in bench/.
+benchmark-segmentation: $(VENV)/ready-dev
 	python benchmarks/segmentation.py $(PARTS)
 
 benchmark-speed: $(VENV)/ready-dev

@@ -3,9 +3,9 @@
     python benchmarks/segmentation.py [PART ...] [--folder bench/segmentation]
 
 A part is TASK, TASK/NETWORK, TASK/NETWORK/IMAGES or TASK/NETWORK/IMAGES/START,
-such as hela/googlenet_unet/3/nuclei: the network learns from that many of the
+such as hela/googlenet_unet_small/3/nuclei: the network learns from that many of the
 annotated images, from random weights or from those of a shipped model. No
-image at all (hela/googlenet_unet/0/nuclei) judges the shipped model as it is.
+image at all (hela/googlenet_unet_small/0/nuclei) judges the shipped model as it is.
 By default all tasks with their own network and all their images, and again
 with the case study's. Every part is trained, judged and kept as a JSON of its
 own, with a picture of its worst cells beside it: what is there is not done
@@ -44,6 +44,8 @@ DOCS = movies.REPOSITORY / "docs/accuracy.md"
 SHIPPED = movies.REPOSITORY / "resources/models"
 IOUS = (0.5, 0.75, 0.8)
 DRAWS = 1000
+# Columns of areas: bias in the geometric mean, standard deviation of ln(found / true), change of it a doubling.
+AREAS = {"area_bias": "+.1%", "area_sd": ".1%", "area_trend": "+.1%"}
 
 
 class Part(NamedTuple):
@@ -63,6 +65,8 @@ class Part(NamedTuple):
 def judge_part(part: Part, picture: Path) -> dict:
     """Train on the annotations of a task, or some of them evenly chosen, and score the stills that it has not seen."""
     teaching, judging = part.task.load(movies.data_folder())
+    if part.images is not None and part.images > len(teaching):
+        raise SystemExit(f"{part.name}: {part.images} images are asked for, {part.task.name} has {len(teaching)}")
     if part.images:
         teaching = [teaching[round(at)] for at in np.linspace(0, len(teaching) - 1, part.images)]
     begun = time.perf_counter()
@@ -185,8 +189,11 @@ def summary(cells: pd.DataFrame) -> dict[str, float]:
     scores["area_sd"] = float(true["log_area_ratio"].std())
     matched = true.dropna(subset=["log_area_ratio"])
     # By how much a cell twice as large is drawn larger, relative to its area.
-    scores["area_trend"] = float(np.polyfit(np.log2(matched["true_px"].astype(float)), matched["log_area_ratio"], 1)[0])
-    return {name: float(value) for name, value in scores.items()}
+    scores["area_trend"] = None
+    if matched["true_px"].nunique() > 2:
+        sizes = np.log2(matched["true_px"].astype(float))
+        scores["area_trend"] = np.polyfit(sizes, matched["log_area_ratio"], 1)[0]
+    return {name: float(value) if pd.notna(value) else None for name, value in scores.items()}
 
 
 def intervals(cells: pd.DataFrame, *, tracked: bool) -> dict[str, list[float]]:
@@ -210,7 +217,7 @@ def as_markdown(results: list[dict]) -> str:
     """The table of docs/accuracy.md."""
     head = ["task", "network", "images", "start", "judged", "SEG (95 %)", "SEG, human", "AP50 (95 %)"]
     head += ["AP50 a still", "AP75", "AP80", "recall", "precision", "merged per 100", "split per 100"]
-    head += ["area bias", "area SD", "ROC area", "minutes"]
+    head += ["area bias", "area SD", "trend", "ROC area", "minutes"]
     lines = ["| " + " | ".join(head) + " |", "| --- |" + " --- |" * (len(head) - 1)]
     for result in results:
         spans = {
@@ -222,7 +229,7 @@ def as_markdown(results: list[dict]) -> str:
         row += [result["judged"], spans["SEG"], human, spans["AP50"]]
         row += [f"{result[name]:.3f}" for name in ("AP50_by_still", "AP75", "AP80", "recall", "precision")]
         row += [f"{result[name]:.1f}" for name in ("merged_per_100", "split_per_100")]
-        row += [f"{result['area_bias']:+.1%}", f"{result['area_sd']:.1%}"]
+        row += ["" if result[name] is None else f"{result[name]:{form}}" for name, form in AREAS.items()]
         row += [f"{result['roc_area']:.4f}", f"{result['seconds'] / 60:.0f}"]
         lines.append("| " + " | ".join(map(str, row)) + " |")
     return "\n".join(lines) + "\n"
@@ -241,8 +248,20 @@ def parts_of(wanted: Iterable[str]) -> list[Part]:
             raise SystemExit(
                 f"{part}: without images there is nothing to learn from; name a shipped model behind the 0"
             )
+        if found[4]:
+            _check_start(part, found[2] or tasks[found[1]].train.get("architecture"), found[4])
         parts.append(Part(tasks[found[1]], found[2], images, found[4]))
     return parts
+
+
+def _check_start(part: str, architecture: str | None, start: str) -> None:
+    """Refuse a shipped model that is not there, or of another network, before anything is trained."""
+    card = SHIPPED / start / "model.json"
+    if not card.exists():
+        raise SystemExit(f"{part}: resources/models has no {start}; make shipped-models trains it")
+    holds = json.loads(card.read_text())["architecture"]
+    if architecture != holds:
+        raise SystemExit(f"{part}: {start} is a {holds}; write TASK/{holds}/IMAGES/{start}")
 
 
 def main() -> None:

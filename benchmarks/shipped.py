@@ -34,8 +34,8 @@ class Shipped:
     tasks : tuple of str
         Of `stills.TASKS`, whose teaching images it learns from.
     alike : bool
-        Whether images of each task are brought to one width of cells first:
-        cells of one kind and microscope have one, cells of many kinds do not.
+        Whether images of each task whose cells are wider than 32 px are shrunk
+        to that first, so that cells of two microscopes come alike.
     train : dict
         Settings of train that differ from the defaults, and the architecture.
     what, data, limits : str
@@ -78,7 +78,7 @@ MODELS = {
         data=(
             "Four of seven stills of T98G glioblastoma cells (Usiigaci, Okinawa Institute of Science and Technology; "
             "MIT), and four of ten frames of budding yeast in a microfluidic chip (yeastvision, North Carolina State "
-            "University; BSD-3), brought to one width of cells. The others judge (parts `usiigaci` and `yeast` of "
+            "University; BSD-3), larger cells shrunk to 32 px. The others judge (parts `usiigaci` and `yeast` of "
             "of `benchmarks/segmentation.py`)."
         ),
         limits=(

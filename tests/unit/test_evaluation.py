@@ -246,6 +246,19 @@ def test_among_thresholds_that_score_alike_the_areas_decide():
     assert threshold == 0.58
 
 
+def test_a_threshold_that_finds_nothing_is_never_the_better_one():
+    faint = np.zeros((1, 60, 60))
+    faint[0, 28:33, 28:33] = 0.4
+    many = squares(*[(6 * i, 6 * i + 2, 6 * j, 6 * j + 2) for i in range(10) for j in range(10)], side=60)
+    many[24:36, 24:36] = 0
+    many[29:32, 28:33] = 200
+
+    threshold, scores = choose_threshold([faint], [many], label=above, thresholds=[0.3, 0.5, 0.7], ious=[0.5])
+
+    assert scores[0]["score"] - scores[2]["score"] < 0.01
+    assert threshold == 0.3
+
+
 def test_scores_count_the_cells_of_all_images_together():
     crowded = squares(*[(10 * i, 10 * i + 5, 10 * j, 10 * j + 5) for i in range(4) for j in range(4)])
     lonely = squares((0, 10, 0, 10))

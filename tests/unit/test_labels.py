@@ -88,6 +88,22 @@ def test_a_cell_is_at_least_a_tenth_of_those_that_the_model_knows_at_the_scale_t
     assert len(read_table("confidence", stage / "confidence.parquet")) == cells
 
 
+def test_labelling_is_told_at_what_size_the_network_saw_the_movie(stage, monkeypatch):
+    from cytolapse import labels
+
+    told = []
+    monkeypatch.setattr(
+        labels, "label_cells", lambda probability, **settings: told.append(settings) or np.zeros((48, 64), int)
+    )
+    write_probability(stage, scale=0.5, network_scale=0.25)
+
+    run(stage, min_area_px=None)
+
+    assert {settings["network_scale"] for settings in told} == {0.25}
+    # A tenth of 2,000 px of the model's annotations, four times as many in a movie of half their pixel size.
+    assert {settings["min_area_px"] for settings in told} == {800}
+
+
 def test_pixel_size_and_interval_are_in_the_labels_and_the_sheet_wins(stage):
     import tifffile
 
@@ -140,6 +156,6 @@ def test_more_cells_than_16_bits_can_number_are_refused_with_the_frame(tmp_path)
     (tmp_path / "model.json").write_text(json.dumps({"threshold": 0.5, "cell_area_px": 2000.0}))
 
     with pytest.raises(
-        ValueError, match="movie a.tif, frame 0: 90000 cells found, labels.tif numbers at most 65535; .*min_area_px"
+        ValueError, match="movie a.tif, frame 0: cells are numbered up to 90000, labels.tif holds 65535; .*min_area_px"
     ):
         run(tmp_path, method="threshold", min_area_px=1)

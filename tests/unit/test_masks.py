@@ -56,7 +56,7 @@ def test_too_many_cells_are_refused_with_the_frame_and_what_to_do(tmp_path):
     many = LabelledFrame(labels(*range(1, 65537), shape=(256, 257)), None)
 
     with pytest.raises(
-        ValueError, match="movie a.tif, frame 1: 65536 cells found, labels.tif numbers at most 65535; remove specks"
+        ValueError, match="movie a.tif, frame 1: cells are numbered up to 65536, labels.tif holds 65535; remove specks"
     ):
         written(tmp_path, [LabelledFrame(labels(shape=(256, 257)), None), many])
     assert not list(tmp_path.iterdir())

@@ -50,6 +50,14 @@ def test_resampling_beyond_a_factor_of_2_is_warned_of(caplog):
     assert "so large a factor costs accuracy" in caplog.text
 
 
+@pytest.mark.parametrize("known", [{"movie_diameter_px": 1.5}, {"movie_um": 20.0}])
+def test_a_scale_that_only_a_slip_of_the_unit_can_give_is_refused(known):
+    with pytest.raises(
+        ValueError, match="correct cell_diameter_px .pixels of the movie, not micrometres. or pixel_size"
+    ):
+        movie_scale(**{**KNOWN, **known})
+
+
 # images and labels in another size
 
 
@@ -82,6 +90,10 @@ def test_what_nobody_has_judged_stays_so_and_a_cell_too_small_for_a_pixel_goes()
     assert set(np.unique(resized)) == {IGNORE, 0, 7}
     assert (resized[:, :4] == IGNORE).all()
     assert (resized[:7, 6:] == 0).all()
+
+
+def test_an_image_that_nobody_has_judged_stays_so():
+    assert (resize_labels(np.full((20, 20), IGNORE, np.int32), (10, 10)) == IGNORE).all()
 
 
 def test_an_image_that_is_made_smaller_keeps_its_light():

@@ -6,7 +6,7 @@ from drawn import a_movie, disks
 
 from cytolapse.movies import StackReader
 from cytolapse.tables import read_table
-from cytolapse.thresholding import GreyScale, find_cut, threshold_movie, usual_region_px
+from cytolapse.thresholding import GreyScale, find_cut, flattened, stretched, threshold_movie, usual_region_px
 from planning.checks import read_schema, with_defaults
 
 DEFAULTS = with_defaults(read_schema("config"), {})["threshold"]
@@ -162,3 +162,47 @@ def test_a_usual_cell_is_that_of_the_frames_before_cells_grow_into_each_other_an
 
     assert usual_region_px([specked, single, merged, merged]) == pytest.approx(np.count_nonzero(single), abs=1)
     assert usual_region_px([np.zeros((5, 5), bool)]) == 1
+
+
+# few cells
+
+
+def sparse(cells, ground_au, noise_au, seed=0):
+    """A large frame with a few squares of 9 px, and where they are."""
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((1024, 1024), bool)
+    for _ in range(cells):
+        y, x = rng.integers(10, 1000, 2)
+        mask[y : y + 9, x : x + 9] = True
+    image = ground_au + 500 * mask + noise_au * rng.standard_normal(mask.shape)
+    return image.clip(0).astype(np.float32), mask
+
+
+@pytest.mark.parametrize("cells", [3, 10, 20, 60])
+@pytest.mark.parametrize("grey_values", ["auto", "linear"])
+def test_a_few_small_cells_in_a_large_frame_are_found_and_its_noise_is_not(cells, grey_values, caplog):
+    image, mask = sparse(cells, 200, 10)
+    scale = GreyScale("bright", grey_values, 0.0, 0)
+
+    found = stretched(image, scale, find_cut([image], scale, factor=1.0)) > 0.5
+
+    assert found[mask].mean() > 0.95
+    assert found[~mask].mean() < 1e-4
+
+
+def test_in_a_frame_of_noise_alone_next_to_nothing_is_cell_and_the_log_says_why(caplog):
+    image, _ = sparse(0, 200, 10)
+    scale = GreyScale("bright", "auto", 1.0, 0)
+    image = flattened(image, scale)
+
+    found = stretched(image, scale, find_cut([image], scale, factor=1.0)) > 0.5
+
+    assert found.mean() < 1e-5
+    assert "no two kinds of pixels, cells and background, are to be seen" in caplog.text
+
+
+def test_a_background_without_any_noise_is_no_cell():
+    image, mask = sparse(5, 0, 0)
+    scale = GreyScale("bright", "auto", 0.0, 0)
+
+    assert (stretched(image, scale, find_cut([image], scale, factor=1.0)) > 0.5).tolist() == mask.tolist()

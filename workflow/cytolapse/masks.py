@@ -96,7 +96,7 @@ def _pages(frames: Iterable[LabelledFrame], rows: list[pd.DataFrame], movie: str
         highest = int(labels.max())
         if highest > MOST_LABELS:
             raise ValueError(
-                f"movie {movie}, frame {frame}: cells are numbered up to {highest}, labels.tif holds {MOST_LABELS} at most; "
+                f"movie {movie}, frame {frame}: cells are numbered up to {highest}, labels.tif holds {MOST_LABELS}; "
                 f"{remedy}"
             )
         present = np.flatnonzero(np.bincount(labels.ravel())[1:])
