@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -161,7 +162,8 @@ def test_a_gpu_that_is_asked_for_or_given_and_absent_ends_the_job_at_once(tmp_pa
 @pytest.mark.parametrize(
     ("engine", "model", "said"),
     [
-        ("cellpose", "cyto9", "cellpose.model is cyto9, which Cellpose does not know; it knows cpsam_v2, cpsam, mine"),
+        ("cellpose", "cyto9", "cellpose.model is cyto9, which Cellpose does not know; it knows cpsam_v2, cpsam"),
+        ("cellpose", "mine", "cellpose.model is mine, weights of your own in models: give their path"),
         ("cellpose", "cpsam", r"the weights of cpsam are not in models and cannot be fetched (.|\n)*run .*python"),
         ("cellpose", "./weights/none", "cellpose.model is ./weights/none, and there is no such file"),
         ("stardist", "2D_other", "stardist.model is 2D_other, which StarDist does not know"),
@@ -292,6 +294,28 @@ def test_an_array_arrives_as_it_was_sent(array):
         np.testing.assert_array_equal(each, array)
         assert each.dtype == array.dtype
     assert receive(pipe) is None
+
+
+def wrapped(folder: Path, python: Path, before: str) -> Path:
+    """A Python that runs a line of shell first."""
+    wrapper = folder / "wrapped-python"
+    wrapper.write_text(f'#!/bin/sh\n{before}\nexec {python} "$@"\n')
+    wrapper.chmod(0o755)
+    return wrapper
+
+
+def test_an_environment_that_prints_to_standard_output_is_named(tmp_path, python):
+    said = "cellpose answered at its start with what is no message .*something in the environment of .*wrapped-python"
+    with pytest.raises(RuntimeError, match=said):
+        labelled(tmp_path, "cellpose", wrapped(tmp_path, python, "echo module loaded"))
+
+
+def test_what_an_engine_has_started_ends_with_it(tmp_path, python):
+    begun = time.monotonic()
+
+    labelled(tmp_path, "cellpose", wrapped(tmp_path, python, "sleep 300 &"))
+
+    assert time.monotonic() - begun < 60
 
 
 def test_a_message_that_is_cut_off_is_an_error():
