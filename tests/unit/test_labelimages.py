@@ -114,7 +114,9 @@ def test_too_many_cells_are_refused(tmp_path):
     each_a_pixel = stack_of(tmp_path, np.arange(260 * 260, dtype=np.uint32).reshape(1, 260, 260))
     paths = tmp_path / "labels.tif", tmp_path / "confidence.parquet"
 
-    with pytest.raises(ValueError, match="frame 0: 67599 cells found, .*remove specks from the label images"):
+    with pytest.raises(
+        ValueError, match="frame 0: cells are numbered up to 67599, .*remove specks from the label images"
+    ):
         import_labels(each_a_pixel, movie_json, *paths, pixel_size_um=None, frame_interval_min=None, provenance={})
 
 

@@ -721,7 +721,7 @@ def test_weights_of_ones_own_that_are_not_there_are_refused_and_the_names_of_oth
     said = refusal(project | engine_with("weights/mine"))
 
     assert (
-        "line 2 (experiment night1): stardist.model of config.yaml is weights/mine, and there is no such file" in said
+        "line 2 (experiment night1): stardist.model of config.yaml is weights/mine, and there is no such folder" in said
     )
     plan = Plan(project | engine_with("2D_demo"))
     plan.check_all()
