@@ -180,7 +180,7 @@ def sparse(cells, ground_au, noise_au, seed=0):
 
 @pytest.mark.parametrize("cells", [3, 10, 20, 60])
 @pytest.mark.parametrize("grey_values", ["auto", "linear"])
-def test_a_few_small_cells_in_a_large_frame_are_found_and_its_noise_is_not(cells, grey_values, caplog):
+def test_a_few_small_cells_in_a_large_frame_are_found_and_its_noise_is_not(cells, grey_values):
     image, mask = sparse(cells, 200, 10)
     scale = GreyScale("bright", grey_values, 0.0, 0)
 

@@ -1,0 +1,61 @@
+"""The schemas themselves: closed, described, with defaults that they allow."""
+
+import pytest
+
+from planning.checks import problems, read_schema, with_defaults
+from planning.settings import BY_EXPERIMENT
+
+
+@pytest.mark.parametrize("sheet", ["experiments", "movies", "events"])
+def test_every_column_of_a_sheet_is_described_and_others_are_refused(sheet):
+    schema = read_schema(sheet)
+
+    assert schema["additionalProperties"] is False
+    assert all(column["description"] for column in schema["properties"].values())
+
+
+def parts(schema: dict, place: str = "config"):
+    yield place, schema
+    for name, part in schema.get("properties", {}).items():
+        yield from parts(part, f"{place}.{name}")
+
+
+def test_every_knob_has_a_description_a_default_and_a_range():
+    for place, part in parts(read_schema("config")):
+        if place == "config" or place.startswith("config.models"):
+            continue
+        assert part.get("description"), place
+        assert "default" in part, place
+        if "properties" in part:
+            assert part["additionalProperties"] is False, place
+        if {"integer", "number"} & set([part["type"]] if isinstance(part["type"], str) else part["type"]):
+            assert {"minimum", "exclusiveMinimum"} & part.keys(), place
+
+
+def test_the_defaults_are_allowed_by_their_own_schema():
+    schema = read_schema("config")
+
+    assert problems(schema, with_defaults(schema, {}), "defaults") == []
+
+
+def test_a_key_written_out_at_its_default_changes_nothing_not_even_the_order():
+    schema = read_schema("config")
+    label = with_defaults(schema, {})["label"]
+
+    stated = with_defaults(schema, {"label": {"fill_holes": True, "method": "watershed"}, "threads": 4})
+
+    assert list(stated["label"].items()) == list(label.items())
+    assert list(stated) == list(with_defaults(schema, {}))
+
+
+def test_the_blocks_of_an_experiment_are_those_of_the_schema():
+    assert set(BY_EXPERIMENT) <= set(read_schema("config")["properties"])
+
+
+def test_a_list_and_a_pattern_are_refused_in_words():
+    schema = {"properties": {"names": {"type": "array", "minItems": 2}, "code": {"type": "string", "const": "a"}}}
+
+    said = problems(schema, {"names": [], "code": "b"}, "place")
+
+    assert "place: names: found [], wanted a list of at least 2" in said
+    assert any(sentence.startswith("place: code: 'a' was expected") for sentence in said)
