@@ -32,7 +32,7 @@ from worst import draw_worst
 from cytolapse.annotations import Annotation
 from cytolapse.devices import choose_device
 from cytolapse.evaluation import roc_area
-from cytolapse.judgement import cell_histogram, usual_area_px
+from cytolapse.judgement import Cuts, cell_histogram, usual_area_px
 from cytolapse.labeling import label_cells, least_area_px
 from cytolapse.learning import choose_precision, predict_still, prepare_still
 from cytolapse.models import Model, load_model
@@ -127,7 +127,7 @@ def _found(model: Model, judged: stills.Judged, cell_px: float | None) -> tuple[
         precision=choose_precision("auto", device),
     )
     settings = read_settings({})["label"] | {
-        "threshold": model.threshold,
+        **{name: getattr(model, name) for name in ("threshold", *Cuts._fields)},
         "min_area_px": least_area_px(model.cell_area_px / scale**2),
         "network_scale": scale * model.scale,
     }

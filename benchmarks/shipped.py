@@ -18,10 +18,12 @@ import torch
 from cytolapse.annotations import Annotation
 from cytolapse.judgement import usual_area_px
 from cytolapse.models import save_model
-from cytolapse.scaling import diameter_px, resize_images, resize_labels, scaled_shape, working_scale
+from cytolapse.scaling import diameter_px, resize_images, resize_labels, scaled_shape
 from cytolapse.training import train
 from planning.settings import read_settings
 
+DIAMETER_PX = 32.0
+ENLARGED = 4.0
 FOLDER = movies.REPOSITORY / "resources/models"
 
 
@@ -33,17 +35,13 @@ class Shipped:
     ----------
     tasks : tuple of str
         Of `stills.TASKS`, whose teaching images it learns from.
-    alike : bool
-        Whether images of each task whose cells are wider than 32 px are shrunk
-        to that first, so that cells of two microscopes come alike.
     train : dict
-        Settings of train that differ from the defaults, and the architecture.
+        Settings of train that differ from the defaults.
     what, data, limits : str
         For the card.
     """
 
     tasks: tuple[str, ...]
-    alike: bool
     train: dict
     what: str
     data: str
@@ -53,11 +51,7 @@ class Shipped:
 MODELS = {
     "nuclei": Shipped(
         tasks=("dsb",),
-        alike=False,
-        train={
-            "architecture": "googlenet_unet_small",
-            "train": {"steps": 2000, "steps_held_out": 500, "hold_out": 0.1},
-        },
+        train={"steps": 3000, "steps_held_out": 600, "hold_out": 0.1, "augmentation": {"zoom_fraction": 0.25}},
         what="Nuclei in fluorescence, bright on dark.",
         data=(
             "353 of 441 fluorescence images of the Data Science Bowl 2018 (BBBC038 of the Broad Bioimage Benchmark "
@@ -72,8 +66,7 @@ MODELS = {
     ),
     "phase": Shipped(
         tasks=("usiigaci", "yeast"),
-        alike=True,
-        train={"architecture": "googlenet_unet_small", "train": {"steps": 1000, "steps_held_out": 400}},
+        train={"steps": 1000, "steps_held_out": 400, "augmentation": {"zoom_fraction": 0.25}},
         what="Cells in phase contrast: adherent mammalian cells and budding yeast.",
         data=(
             "Four of seven stills of T98G glioblastoma cells (Usiigaci, Okinawa Institute of Science and Technology; "
@@ -90,14 +83,20 @@ MODELS = {
 
 
 def teaching(shipped: Shipped) -> list[Annotation]:
-    """The annotated images that a model learns from."""
+    """The annotated images that a model learns from, each with its usual cell at the same width."""
     found = []
     for name in shipped.tasks:
         task = next(task for task in stills.TASKS if task.name == name)
         images, _ = task.load(movies.data_folder())
-        scale = working_scale(usual_area_px(each.labels for each in images), 32.0) if shipped.alike else 1.0
-        found += [_resized(each, scale) for each in images]
+        found += [_resized(each, _scale(each)) for each in images]
     return found
+
+
+def _scale(still: Annotation) -> float:
+    """To usual cells of `DIAMETER_PX`, whatever the microscope, as far as that can work."""
+    if not (still.labels > 0).any():
+        return 1.0
+    return float(np.clip(DIAMETER_PX / diameter_px(usual_area_px([still.labels])), 1 / ENLARGED, ENLARGED))
 
 
 def _resized(still: Annotation, scale: float) -> Annotation:
@@ -110,8 +109,7 @@ def _resized(still: Annotation, scale: float) -> Annotation:
 
 def make(name: str, shipped: Shipped) -> None:
     """Train a model and write it with its card."""
-    settings = read_settings({"train": shipped.train["train"]})["train"]
-    settings["architecture"] = shipped.train["architecture"]
+    settings = read_settings({"train": shipped.train})["train"]
     images = teaching(shipped)
     result = train(images, **settings, pixel_size_um=None, channels=1, device="auto", start_from=None)
     folder = FOLDER / name

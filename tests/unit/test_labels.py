@@ -11,8 +11,8 @@ SETTINGS = {
     "method": "watershed",
     "threshold": None,
     "seed_threshold": 0.2,
-    "split_depth": 0.2,
-    "split_neck": 0.7,
+    "split_depth": None,
+    "split_neck": None,
     "min_area_px": 20,
     "fill_holes": True,
     "pixel_size_um": None,
@@ -20,13 +20,15 @@ SETTINGS = {
     "provenance": {"code": "abc"},
 }
 
+MODEL = {"threshold": 0.5, "split_depth": 0.2, "split_neck": 0.7, "cell_area_px": 2000.0}
+
 
 def write_probability(folder, *, scale=1.0, network_scale=1.0):
     """Two cells that touch, then a frame without any."""
     cell, edge = maps = np.zeros((2, 48, 64))
     cell[10:40, 10:50] = 0.95
     cell[12:38, 12:48] = 1
-    edge[10:40, 28:32] = 1
+    edge[10:40, 28:32] = 0.6
     write_stack(
         folder / "probability.tif",
         [*np.round(maps * 255).astype(np.uint8), *np.zeros((2, 48, 64), np.uint8)],
@@ -45,7 +47,7 @@ def stage(tmp_path):
     write_probability(tmp_path)
     info = {"status": "ok", "path": "a.tif", "pixel_size_um": 0.2, "frame_interval_min": 5.0}
     (tmp_path / "movie.json").write_text(json.dumps(info))
-    (tmp_path / "model.json").write_text(json.dumps({"threshold": 0.5, "cell_area_px": 2000.0}))
+    (tmp_path / "model.json").write_text(json.dumps(MODEL))
     return tmp_path
 
 
@@ -81,7 +83,7 @@ def test_a_threshold_of_the_config_wins_over_the_models(stage):
 def test_a_cell_is_at_least_a_tenth_of_those_that_the_model_knows_at_the_scale_that_it_saw(stage, scale, cells):
     # Two cells of 600 pixels: 5,000 of the model's are 20,000 of a movie that was shown at half its size.
     write_probability(stage, scale=scale)
-    (stage / "model.json").write_text(json.dumps({"threshold": 0.5, "cell_area_px": 5000.0}))
+    (stage / "model.json").write_text(json.dumps(MODEL | {"cell_area_px": 5000.0}))
 
     run(stage, min_area_px=None)
 
@@ -115,13 +117,24 @@ def test_pixel_size_and_interval_are_in_the_labels_and_the_sheet_wins(stage):
         assert tif.imagej_metadata["finterval"] == pytest.approx(180)
 
 
-def test_the_records_of_the_stages_before_travel_on_with_the_threshold_that_was_used(stage):
-    run(stage)
+def test_the_cuts_are_the_models_unless_the_configuration_says_others(stage):
+    cells = {}
+    for name, of_model, given in (("model", 0.2, {}), ("shy model", 1.9, {}), ("given", 1.9, {"split_depth": 0.2})):
+        (stage / "model.json").write_text(json.dumps(MODEL | {"split_depth": of_model}))
+        run(stage, **given)
+        with StackReader(stage / "labels.tif") as stack:
+            cells[name] = stack.read(0).max()
+    assert cells == {"model": 2, "shy model": 1, "given": 2}
+
+
+def test_the_records_of_the_stages_before_travel_on_with_what_was_used(stage):
+    run(stage, split_neck=0.6)
 
     records = json.loads(read_metadata(stage / "confidence.parquet")["provenance"])
     assert records["segment"] == {"scale": 1.0, "network_scale": 1.0}
     assert records["label"]["code"] == "abc"
-    assert records["label"]["settings"]["threshold"] == json.loads((stage / "model.json").read_text())["threshold"]
+    used = {name: records["label"]["settings"][name] for name in ("threshold", "split_depth", "split_neck")}
+    assert used == {"threshold": 0.5, "split_depth": 0.2, "split_neck": 0.6}
     with StackReader(stage / "labels.tif") as stack:
         assert stack.description == records
 
@@ -153,7 +166,7 @@ def test_more_cells_than_16_bits_can_number_are_refused_with_the_frame(tmp_path)
     (tmp_path / "movie.json").write_text(
         json.dumps({"status": "ok", "path": "a.tif", "pixel_size_um": 1, "frame_interval_min": 1})
     )
-    (tmp_path / "model.json").write_text(json.dumps({"threshold": 0.5, "cell_area_px": 2000.0}))
+    (tmp_path / "model.json").write_text(json.dumps(MODEL))
 
     with pytest.raises(
         ValueError, match="movie a.tif, frame 0: cells are numbered up to 90000, labels.tif holds 65535; .*min_area_px"

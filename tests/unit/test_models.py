@@ -35,6 +35,8 @@ def model():
         cell_area_px=900.0,
         scale=0.5,
         threshold=0.45,
+        split_depth=0.1,
+        split_neck=0.8,
         trained={"seed": 3, "steps": 10, "metrics": {"roc_area": 0.99}},
     )
 
@@ -58,7 +60,10 @@ def test_a_saved_model_comes_back_with_all_it_needs(model, saved):
     loaded = load_model(saved)
     image = torch.rand(1, 1, 32, 32)
 
-    for name in ("architecture", "channels", "classes", "normalisation", "pixel_size_um", "threshold", "trained"):
+    for name in (
+        *("architecture", "channels", "classes", "normalisation", "pixel_size_um"),
+        *("threshold", "split_depth", "split_neck", "trained"),
+    ):
         assert getattr(loaded, name) == getattr(model, name)
     with torch.inference_mode():
         torch.testing.assert_close(loaded.network(image), model.network.eval()(image), rtol=0, atol=0)
@@ -102,7 +107,7 @@ def test_the_same_weights_give_the_same_files(model, tmp_path):
 def test_model_json_says_what_other_rules_need(saved):
     described = json.loads((saved.parent / "model.json").read_text())
 
-    assert described["threshold"] == 0.45
+    assert (described["threshold"], described["split_depth"], described["split_neck"]) == (0.45, 0.1, 0.8)
     assert described["classes"] == ["cell", "edge"]
     assert described["metrics"] == {"roc_area": 0.99}
     assert described["pixel_size_um"] == 0.24

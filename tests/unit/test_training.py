@@ -247,7 +247,8 @@ def test_a_training_leaves_model_log_roc_and_figure(trained):
     log = pd.read_csv(trained / "training_log.tsv", sep="\t")
     roc = pd.read_csv(trained / "roc.tsv", sep="\t")
 
-    assert model.threshold == described["threshold"] == described["metrics"]["held_out"]["threshold"]
+    for chosen in ("threshold", "split_depth", "split_neck"):
+        assert getattr(model, chosen) == described[chosen] == described["metrics"]["held_out"][chosen]
     assert model.pixel_size_um == 0.5
     assert model.trained["seed"] == 3
     assert len(model.trained["annotations"]) == 64

@@ -1,8 +1,9 @@
-"""Answers of a network to annotated images -> its scores, its threshold, its ROC."""
+"""Answers of a network to annotated images -> its scores, its threshold and cuts, its ROC."""
 
+import itertools
 import os
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,19 +16,39 @@ from cytolapse.labeling import label_cells, least_area_px
 _THRESHOLDS = tuple(round(0.2 + 0.05 * step, 2) for step in range(13))
 _IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(9))
 _OF_IMAGE = ("ap_50", "seg")
-_LABELLING = {"method": "watershed", "seed_threshold": 0.2, "split_depth": 0.2, "split_neck": 0.7, "fill_holes": True}
+_LABELLING = {"method": "watershed", "seed_threshold": 0.2, "fill_holes": True}
 
-JUDGED_TIMES = len(_THRESHOLDS) + 1
+
+class Cuts(NamedTuple):
+    """How readily touching cells are parted: as in `labeling.label_cells`."""
+
+    split_depth: float
+    split_neck: float
+
+
+USUAL_CUTS = Cuts(0.2, 0.7)
+"""Those that suit most images: others are chosen only where they find more cells."""
+
+_DEPTHS = (0.05, 0.1, 0.2, 0.3)
+_NECKS = (0.6, 0.7, 0.8, 0.85, 0.9)
+_CUTS = tuple(itertools.starmap(Cuts, itertools.product(_DEPTHS, _NECKS)))
+# A score is a mean over cells. Other cuts must gain more than this many of them, or chance would choose;
+# among cuts that differ by less than one cell the scores say nothing.
+_CELLS_GAINED = 3
+
+JUDGED_TIMES = len(_THRESHOLDS) + len(_CUTS) + 1
 """How often `judge` labels each image."""
 
 
 def judge(
     annotations: Sequence[Annotation], probabilities: Sequence[np.ndarray], network_scale: float
 ) -> dict[str, Any]:
-    """All scores of probabilities, with the threshold that serves them best.
+    """All scores of probabilities, with the threshold and the cuts that serve them best.
 
-    Cells are labelled by watershed with fixed settings, not with those of
-    the configuration: a labelling option must not make every model anew.
+    Cells are labelled by watershed, and not with the settings of the
+    configuration: a labelling option must not make every model anew. First
+    the threshold is chosen with the usual cuts, then at that threshold the
+    cuts, as by `choose_cuts`.
 
     Parameters
     ----------
@@ -41,35 +62,47 @@ def judge(
     -------
     dict
         images, roc_area; threshold, and at it false_positive_rate and
-        true_positive_rate of pixels, ap_50, ap_75, mean_ap (overlaps of 0.5
-        to 0.9), seg, area_bias and area_sd of cells; score_by_threshold;
-        by_image, ap_50 and seg of each image with cells at the threshold, and
-        by_image_range, the lowest and highest of each.
+        true_positive_rate of pixels; split_depth, split_neck; with all three
+        ap_50, ap_75, mean_ap (overlaps of 0.5 to 0.9), seg, area_bias and
+        area_sd of cells; score_by_threshold and score_by_cuts; by_image,
+        ap_50 and seg of each image with cells, and by_image_range, the lowest
+        and highest of each.
     """
     truths = [each.labels for each in annotations]
     histogram = cell_histogram(annotations, probabilities)
     area_px = usual_area_px(truths)
 
-    def label(probability: np.ndarray, threshold: float) -> np.ndarray:
-        return find_cells(probability, threshold, area_px, network_scale)
+    def label(probability: np.ndarray, threshold: float, cuts: Cuts = USUAL_CUTS) -> np.ndarray:
+        return find_cells(probability, threshold, area_px, network_scale, cuts)
 
     threshold, scores = choose_threshold(probabilities, truths, label=label, thresholds=_THRESHOLDS, ious=_IOUS)
-    best = next(score for score in scores if score["threshold"] == threshold)
+    by_cuts = {
+        cuts: label_scores(truths, [label(probability, threshold, cuts) for probability in probabilities], _IOUS)
+        for cuts in _CUTS
+    }
+    cells = sum(np.unique(truth[truth > 0]).size for truth in truths)
+    cuts = choose_cuts({cuts: of_cuts["score"] for cuts, of_cuts in by_cuts.items()}, cells)
+    best = by_cuts[cuts]
     curve = roc_curve(histogram)
     point = int(np.argmin(np.abs(curve.threshold - threshold)))
     by_image = {}
     for each, probability in zip(annotations, probabilities, strict=True):
         if (each.labels > 0).any():
-            of_image = label_scores([each.labels], [label(probability, threshold)], [0.5])
+            of_image = label_scores([each.labels], [label(probability, threshold, cuts)], [0.5])
             by_image[each.name] = {name: _rounded(of_image[name]) for name in _OF_IMAGE}
     return {
         **pixel_scores(annotations, histogram),
         "threshold": threshold,
+        **cuts._asdict(),
         "false_positive_rate": _rounded(curve.false_positive_rate[point]),
         "true_positive_rate": _rounded(curve.true_positive_rate[point]),
         **{name: _rounded(best[name]) for name in ("ap_50", "ap_75", "mean_ap", "seg")},
         **{name: None if best[name] is None else _rounded(best[name]) for name in ("area_bias", "area_sd")},
         "score_by_threshold": {f"{score['threshold']:.2f}": _rounded(score["score"]) for score in scores},
+        "score_by_cuts": {
+            f"{each.split_depth:.2f}, {each.split_neck:.2f}": _rounded(of_cuts["score"])
+            for each, of_cuts in by_cuts.items()
+        },
         "by_image": by_image,
         "by_image_range": {
             name: [pick(of_image[name] for of_image in by_image.values()) for pick in (min, max)] for name in _OF_IMAGE
@@ -77,10 +110,39 @@ def judge(
     }
 
 
+def choose_cuts(scores: Mapping[Cuts, float], cells: int) -> Cuts:
+    """The cuts that score best, if they gain some cells over the usual ones.
+
+    Of those that are within one cell of the best, the ones most like the
+    usual.
+
+    Parameters
+    ----------
+    scores : mapping of Cuts to float
+        Of each of the cuts that `judge` tries.
+    cells : int
+        Number of true cells that the scores are of.
+
+    Returns
+    -------
+    Cuts
+    """
+    best = max(scores.values())
+    if best < scores[USUAL_CUTS] + _CELLS_GAINED / cells:
+        return USUAL_CUTS
+    alike = [cuts for cuts, score in scores.items() if score >= best - 1 / cells]
+    return min(alike, key=lambda cuts: (_steps_from_usual(cuts), -scores[cuts]))
+
+
+def _steps_from_usual(cuts: Cuts) -> int:
+    tried = (_DEPTHS, _NECKS)
+    return sum(abs(of.index(one) - of.index(usual)) for of, one, usual in zip(tried, cuts, USUAL_CUTS, strict=True))
+
+
 def quick_scores(
     annotations: Sequence[Annotation], probabilities: Sequence[np.ndarray], network_scale: float
 ) -> tuple[float, float]:
-    """Area under the pixelwise ROC, and the score of labels at a threshold of 0.5.
+    """Area under the pixelwise ROC, and the score of labels at a threshold of 0.5 with the usual cuts.
 
     Parameters
     ----------
@@ -99,8 +161,14 @@ def quick_scores(
     return area, label_scores(truths, found, _IOUS)["score"]
 
 
-def find_cells(probability: np.ndarray, threshold: float, usual_area_px: float, network_scale: float) -> np.ndarray:
-    """Label an image by watershed with the fixed settings of `judge`.
+def find_cells(
+    probability: np.ndarray,
+    threshold: float,
+    usual_area_px: float,
+    network_scale: float,
+    cuts: Cuts = USUAL_CUTS,
+) -> np.ndarray:
+    """Label an image by watershed as `judge` does.
 
     Parameters
     ----------
@@ -111,6 +179,7 @@ def find_cells(probability: np.ndarray, threshold: float, usual_area_px: float, 
         Median area of cells.
     network_scale : float
         As for `labeling.label_cells`.
+    cuts : Cuts
 
     Returns
     -------
@@ -122,6 +191,7 @@ def find_cells(probability: np.ndarray, threshold: float, usual_area_px: float, 
         min_area_px=least_area_px(usual_area_px),
         network_scale=network_scale,
         **_LABELLING,
+        **cuts._asdict(),
     )
 
 

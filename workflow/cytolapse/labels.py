@@ -26,8 +26,8 @@ def label_movie(
     method: str,
     threshold: float | None,
     seed_threshold: float,
-    split_depth: float,
-    split_neck: float,
+    split_depth: float | None,
+    split_neck: float | None,
     min_area_px: int | None,
     fill_holes: bool,
     pixel_size_um: float | None,
@@ -46,16 +46,16 @@ def label_movie(
     movie_json : path
         What inspect found.
     model_json : path
-        What is known of the model, with the threshold that suited it best on
-        images left out of training.
+        What is known of the model, with the threshold and the cuts between
+        cells that suited it best on images left out of training.
     labels_path : path
         Stack (t, y, x), uint16, to write.
     confidence_path : path
         Table `confidence` to write: mean probability of cell inside each mask.
-    method, seed_threshold, split_depth, split_neck, fill_holes
+    method, seed_threshold, fill_holes
         As in `label_cells`.
-    threshold : float or None
-        Probability of cell above which a pixel is cell; None takes the model's.
+    threshold, split_depth, split_neck : float or None
+        As in `label_cells`; None takes the model's.
     min_area_px : int or None
         Fewest pixels of a cell; None takes a tenth of the area of the cells
         that the model learned from, at the scale that it was shown the movie.
@@ -78,12 +78,11 @@ def label_movie(
     with StackReader(probability_path) as stack:
         shown = stack.description["segment"]
         usual_area_px = card["cell_area_px"] / shown["scale"] ** 2
+        chosen = {"threshold": threshold, "split_depth": split_depth, "split_neck": split_neck}
         settings = {
             "method": method,
-            "threshold": card["threshold"] if threshold is None else threshold,
             "seed_threshold": seed_threshold,
-            "split_depth": split_depth,
-            "split_neck": split_neck,
+            **{name: card[name] if given is None else given for name, given in chosen.items()},
             "min_area_px": least_area_px(usual_area_px) if min_area_px is None else min_area_px,
             "fill_holes": fill_holes,
             "network_scale": shown["network_scale"],

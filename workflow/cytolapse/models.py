@@ -39,6 +39,8 @@ KEYS = (
     "cell_area_px",
     "scale",
     "threshold",
+    "split_depth",
+    "split_neck",
     "trained",
     "digest",
 )
@@ -70,6 +72,9 @@ class Model:
         Size at which the network saw those images, over their own.
     threshold : float
         Probability of cell above which a pixel is cell, as chosen in training.
+    split_depth, split_neck : float
+        How readily touching cells are parted, as chosen in training; as in
+        `labeling.label_cells`.
     trained : dict
         Where the model came from: digest of the annotations, seed, steps,
         settings, model it started from, metrics. Must fit into JSON.
@@ -84,6 +89,8 @@ class Model:
     cell_area_px: float
     scale: float
     threshold: float
+    split_depth: float
+    split_neck: float
     trained: dict[str, Any] = field(default_factory=dict)
 
 
@@ -124,8 +131,8 @@ def save_model(model: Model, weights_path: str | os.PathLike, json_path: str | o
         The model file (safetensors).
     json_path : path
         model.json: digest, architecture, channels, classes, normalisation,
-        threshold, pixel size, area of a cell, scale and metrics. It holds no times and no versions:
-        the same weights give the same file.
+        threshold, cuts, pixel size, area of a cell, scale and metrics. It
+        holds no times and no versions: the same weights give the same file.
     half : bool
         Store the convolutions as float16, half the size, for a file that
         ships with the code. The digest is that of the rounded values.
@@ -149,6 +156,8 @@ def save_model(model: Model, weights_path: str | os.PathLike, json_path: str | o
         "cell_area_px": model.cell_area_px,
         "scale": model.scale,
         "threshold": model.threshold,
+        "split_depth": model.split_depth,
+        "split_neck": model.split_neck,
     }
     metadata = {"format": FORMAT, **described, "trained": model.trained, "digest": digest}
     with atomic_path(weights_path) as temporary:
@@ -212,6 +221,8 @@ def load_model(weights_path: str | os.PathLike) -> Model:
         cell_area_px=metadata["cell_area_px"],
         scale=metadata["scale"],
         threshold=metadata["threshold"],
+        split_depth=metadata["split_depth"],
+        split_neck=metadata["split_neck"],
         trained=metadata["trained"],
     )
 

@@ -23,6 +23,7 @@ from cytolapse.evaluation import BINS
 from cytolapse.files import atomic_path
 from cytolapse.judgement import (
     JUDGED_TIMES,
+    Cuts,
     cell_histogram,
     curve_rows,
     draw_roc,
@@ -314,6 +315,7 @@ def train(
         "floor_roc_area": floor_roc_area,
         "working_diameter_px": working_diameter_px,
     }
+    chosen = metrics["held_out" if held_out else "training"]
     device = next(network.parameters()).device
     model = Model(
         network=network.cpu(),
@@ -324,7 +326,7 @@ def train(
         pixel_size_um=pixel_size_um,
         cell_area_px=area_px,
         scale=settings["scale"],
-        threshold=metrics["held_out" if held_out else "training"]["threshold"],
+        **{name: chosen[name] for name in ("threshold", *Cuts._fields)},
         trained={
             "seed": settings["seed"],
             "steps": steps,
@@ -473,8 +475,8 @@ def train_model(
     archive_folder : path
         The model file and model.json are also kept in its subfolder that is
         named by the digest of the weights. What lies there already stays:
-        the same weights with another threshold, pixel size, area of a
-        cell or scale go to DIGEST-2.
+        the same weights with another threshold, other cuts, pixel size, area
+        of a cell or scale go to DIGEST-2.
     checkpoint_folder : path
         Checkpoints of this model's trainings; removed when one has ended well.
     progress_folder : path
@@ -552,7 +554,8 @@ def _archive(model: Model, folder: Path) -> None:
             save_model(model, kept / "weights.safetensors", kept / "model.json", half=False)
             return
         if all(
-            there.get(key) == getattr(model, key) for key in ("threshold", "pixel_size_um", "cell_area_px", "scale")
+            there.get(key) == getattr(model, key)
+            for key in ("threshold", *Cuts._fields, "pixel_size_um", "cell_area_px", "scale")
         ):
             return
 
