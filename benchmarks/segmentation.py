@@ -3,9 +3,10 @@
     python benchmarks/segmentation.py [PART ...] [--folder bench/segmentation]
 
 A part is TASK, TASK/NETWORK, TASK/NETWORK/IMAGES or TASK/NETWORK/IMAGES/START,
-such as hela/googlenet_unet_small/3/nuclei: the network learns from that many of the
+such as hela/googlenet_unet/3/nuclei: the network learns from that many of the
 annotated images, from random weights or from those of a shipped model. No
-image at all (hela/googlenet_unet_small/0/nuclei) judges the shipped model as it is.
+image at all (hela/googlenet_unet/0/nuclei) judges the shipped model as it is, with
+the width of cells measured on each still (segment.cell_diameter_px: auto).
 By default all tasks with their own network and all their images, and again
 with the case study's. Every part is trained, judged and kept as a JSON of its
 own, with a picture of its worst cells beside it: what is there is not done
@@ -32,11 +33,13 @@ from worst import draw_worst
 from cytolapse.annotations import Annotation
 from cytolapse.devices import choose_device
 from cytolapse.evaluation import roc_area
-from cytolapse.judgement import Cuts, cell_histogram, usual_area_px
+from cytolapse.judgement import Cuts, cell_histogram
 from cytolapse.labeling import label_cells, least_area_px
-from cytolapse.learning import choose_precision, predict_still, prepare_still
-from cytolapse.models import Model, load_model
-from cytolapse.scaling import diameter_px, movie_scale
+from cytolapse.learning import choose_precision
+from cytolapse.models import Model, load_model, normalisation_limits, normalise
+from cytolapse.prediction import Predictor
+from cytolapse.scaling import movie_scale
+from cytolapse.segmentation import measured_diameter_px
 from cytolapse.training import train
 from planning.settings import read_settings
 
@@ -72,11 +75,10 @@ def judge_part(part: Part, picture: Path) -> dict:
     begun = time.perf_counter()
     if part.images == 0:
         model, shown = load_model(SHIPPED / part.start / "weights.safetensors"), []
-        cell_px = diameter_px(usual_area_px(each.labels for each in teaching))
-        found = [_found(model, each, cell_px) for each in judging]
+        found = [_found(model, each, measure=True) for each in judging]
     else:
         model, shown = _trained(part, teaching), teaching
-        found = [_found(model, each, None) for each in judging]
+        found = [_found(model, each, measure=False) for each in judging]
     cells = pd.concat(
         [compare(each, labels) for each, (labels, _) in zip(judging, found, strict=True)], ignore_index=True
     )
@@ -111,21 +113,29 @@ def _trained(part: Part, teaching: list[Annotation]) -> Model:
     return train(teaching, **settings, pixel_size_um=None, channels=1, device="auto", start_from=start).model
 
 
-def _found(model: Model, judged: stills.Judged, cell_px: float | None) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and probability of a still; for a model of other cells at the scale that the diameter tells."""
-    scale = movie_scale(
-        resample=False, movie_um=None, model_um=None, movie_diameter_px=cell_px, model_area_px=model.cell_area_px
-    )
+def _found(model: Model, judged: stills.Judged, *, measure: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and probability of a still; for a model of other cells at the scale that their width asks for."""
     device = choose_device("auto")
-    shape = judged.still.labels.shape
     torch.set_num_threads(2)
-    probability = predict_still(
-        model.network.to(device),
-        prepare_still(judged.still, 1, model.normalisation, scale * model.scale),
-        shape=shape,
+    segment = read_settings({})["segment"]
+    predictor = Predictor(
+        model,
         device=device,
         precision=choose_precision("auto", device),
+        batch_frames=1,
+        scale=model.scale,
+        **{name: segment[name] for name in ("tile_px", "overlap_px")},
     )
+    plane = judged.still.image
+    image = normalise(plane, normalisation_limits([plane], model.normalisation), model.normalisation)
+    scale = 1.0
+    if measure:
+        found_px = measured_diameter_px([image], model, predictor)
+        scale = movie_scale(
+            resample=False, movie_um=None, model_um=None, movie_diameter_px=found_px, model_area_px=model.cell_area_px
+        )
+    predictor.scale = scale * model.scale
+    probability = predictor(image[None])[0]
     settings = read_settings({})["label"] | {
         **{name: getattr(model, name) for name in ("threshold", *Cuts._fields)},
         "min_area_px": least_area_px(model.cell_area_px / scale**2),

@@ -102,6 +102,7 @@ def test_the_stack_says_what_it_was_made_with(tmp_path):
             "device": "cpu",
             "precision": "float32",
             "seed": 5,
+            "cell_diameter_px": None,
             "scale": 1.0,
             "network_scale": 1.0,
         }
@@ -236,6 +237,32 @@ def test_a_movie_of_cells_twice_as_wide_is_shown_at_half_its_size(tmp_path, brig
     segmented(movie_json, "weights.safetensors", resample=True, cell_diameter_px=2 * diameter_px(900.0))
 
     assert set(bright.network.shown) == {(1, 1, 32, 40)}
+
+
+def test_the_width_of_cells_is_measured_on_the_movie_where_that_is_asked_for(tmp_path, bright, caplog):
+    frames = np.repeat(np.repeat(moving_disk(frames=5, height=60, width=80), 2, axis=1), 2, axis=2)  # 48 px wide
+
+    with caplog.at_level(logging.INFO):
+        path = segmented(a_movie(tmp_path, frames), "weights.safetensors", cell_diameter_px="auto")
+
+    with StackReader(path) as stack:
+        record = stack.description["segment"]
+    assert record["cell_diameter_px"] == pytest.approx(47, abs=2)
+    assert record["scale"] == pytest.approx(diameter_px(900.0) / record["cell_diameter_px"])
+    assert bright.network.shown[-1] == (1, 1, 88, 120)  # 120 x 160 px at 0.72, and up to a multiple of 8
+    assert "cells are 47" in caplog.text
+
+
+def test_a_movie_in_which_no_cell_is_seen_is_taken_as_it_is_and_that_is_said(tmp_path, bright, caplog):
+    dark = np.random.default_rng(0).integers(99, 101, (3, 50, 70)).astype(np.uint16)
+    bright.network.forward = lambda image: torch.full((len(image), 2, *image.shape[2:]), -20.0)
+
+    with caplog.at_level(logging.WARNING):
+        path = segmented(a_movie(tmp_path, dark), "weights.safetensors", cell_diameter_px="auto")
+
+    with StackReader(path) as stack:
+        assert stack.description["segment"]["scale"] == 1
+    assert "no cell was found to measure cell_diameter_px by" in caplog.text
 
 
 def test_without_resample_the_pixel_size_does_not_matter(tmp_path, bright):

@@ -148,6 +148,8 @@ class Predictor:
     ----------
     batch : int
         Frames or tiles that the network sees at once, after all halvings.
+    scale : float
+        As given; another one holds from the next call on.
     device, precision
         As given.
 
@@ -181,7 +183,7 @@ class Predictor:
         self._classes = len(model.classes)
         self._normalisation = model.normalisation
         self._stride = stride
-        self._scale = scale
+        self.scale = scale
         self.batch = batch_frames if device.type == "cuda" else 1
         if device.type == "cuda":
             torch.backends.cudnn.benchmark = True
@@ -189,7 +191,7 @@ class Predictor:
 
     def frames_at_once(self, shape: tuple[int, int]) -> int:
         """Frames of a shape to hand over together: one where a frame is cut into tiles."""
-        tiles = self._tiles(1, *self._padded(scaled_shape(shape, self._scale)))
+        tiles = self._tiles(1, *self._padded(scaled_shape(shape, self.scale)))
         return self.batch if len(tiles) == 1 else 1
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
@@ -225,7 +227,7 @@ class Predictor:
         shape = images.shape[1:]
         with torch.inference_mode():
             x = self._send(images)[:, None]  # (n, 1, y, x)
-            scaled = scaled_shape(shape, self._scale)
+            scaled = scaled_shape(shape, self.scale)
             x = resize_images(x, scaled)  # (n, 1, y', x')
             x = compress(x, self._normalisation)
             x = _mirrored(x, self._padded(scaled))  # (n, 1, y'', x''), multiples of the stride

@@ -6,27 +6,32 @@ its own and a few frames ahead at most: memory does not grow with the movie.
 
 import json
 import logging
+import math
 import os
 import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from cytolapse.devices import choose_device, device_name
-from cytolapse.models import load_model, normalisation_limits, normalise, weights_digest
-from cytolapse.movies import Movie, open_movie, sampled_planes, write_stack
+from cytolapse.diameters import AUTO, measure_diameter_px
+from cytolapse.models import Model, load_model, normalisation_limits, normalise, weights_digest
+from cytolapse.movies import SAMPLED_FRAMES, Movie, open_movie, sampled_planes, write_stack
 from cytolapse.prediction import Predictor, choose_precision
-from cytolapse.scaling import movie_scale
+from cytolapse.scaling import diameter_px, movie_scale
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+# Planes on which the diameter of cells is measured, where it is.
+_PLANES = 3
 
 
 def segment_movie(
@@ -40,7 +45,7 @@ def segment_movie(
     overlap_px: int,
     precision: str,
     resample: bool,
-    cell_diameter_px: float | None,
+    cell_diameter_px: float | Literal["auto"] | None,
     pixel_size_um: float | None,
     threads: int,
     provenance: dict | None,
@@ -64,18 +69,21 @@ def segment_movie(
         Show the network the movie at the pixel size that it was trained at,
         where that and the movie's are known; the probabilities are brought
         back to the movie's own pixels.
-    cell_diameter_px : float or None
+    cell_diameter_px : float or 'auto' or None
         Diameter of a usual cell of the movie, where it is to be shown at the
         size of the cells that the model learned from; wins over pixel sizes.
+        'auto' measures it on some frames; where no cell is found there, as
+        None.
     pixel_size_um : float or None
         As stated in experiments.tsv; None takes the file's.
     threads : int
         Threads that torch may use on a CPU.
     provenance : dict or None
-        Record of this stage. Digest of the model, device, precision, seed
-        and the factors that frames were enlarged by are added: scale, to the
-        size of the model's annotations, and network_scale, to that at which
-        the network saw them. It is kept in the description of the stack.
+        Record of this stage. Digest of the model, device, precision, seed,
+        the diameter as given or measured, and the factors that frames were
+        enlarged by are added: scale, to the size of the model's annotations,
+        and network_scale, to that at which the network saw them. It is kept
+        in the description of the stack.
 
     Raises
     ------
@@ -99,13 +107,6 @@ def segment_movie(
         )
     torch.set_num_threads(threads)
     size_um = info["pixel_size_um"] if pixel_size_um is None else pixel_size_um
-    scale = movie_scale(
-        resample=resample,
-        movie_um=size_um,
-        model_um=model.pixel_size_um,
-        movie_diameter_px=cell_diameter_px,
-        model_area_px=model.cell_area_px,
-    )
     predictor = Predictor(
         model,
         device=chosen,
@@ -113,8 +114,18 @@ def segment_movie(
         batch_frames=batch_frames,
         tile_px=tile_px,
         overlap_px=overlap_px,
-        scale=scale * model.scale,
+        scale=model.scale,
     )
+    if cell_diameter_px == AUTO:
+        cell_diameter_px = _movie_diameter_px(info, model, predictor)
+    scale = movie_scale(
+        resample=resample,
+        movie_um=size_um,
+        model_um=model.pixel_size_um,
+        movie_diameter_px=cell_diameter_px,
+        model_area_px=model.cell_area_px,
+    )
+    predictor.scale = scale * model.scale
     facts = {
         "model_digest": weights_digest(model.network.state_dict()),
         "device": device_name(chosen),
@@ -122,6 +133,7 @@ def segment_movie(
         "seed": model.trained.get("seed"),
         "scale": scale,
         "network_scale": scale * model.scale,
+        "cell_diameter_px": cell_diameter_px,
     }
     log.info("%s: model %s, %s in %s", info["path"], facts["model_digest"], facts["device"], facts["precision"])
     clock = Clock()
@@ -143,6 +155,43 @@ def segment_movie(
                 description={"segment": {**provenance, **facts}} if provenance is not None else {"segment": facts},
             )
     clock.report(info["path"], movie.frames)
+
+
+def measured_diameter_px(planes: Sequence[np.ndarray], model: Model, predictor: Predictor) -> float | None:
+    """As `diameters.measure_diameter_px`, by a model.
+
+    Parameters
+    ----------
+    planes : sequence of float32 arrays of shape (y, x)
+        Normalised.
+    model : Model
+    predictor : Predictor
+        Of that model. Its scale is another one afterwards.
+
+    Returns
+    -------
+    float or None
+    """
+
+    def predict(images: np.ndarray, scale: float) -> np.ndarray:
+        predictor.scale = scale
+        return predictor(images)
+
+    return measure_diameter_px(planes, predict, diameter_px(model.cell_area_px) * model.scale)
+
+
+def _movie_diameter_px(info: Mapping, model: Model, predictor: Predictor) -> float | None:
+    with open_movie(info) as movie:
+        limits = movie_limits(movie, info, model.normalisation)
+        sampled = list(sampled_planes(movie, info))[:: math.ceil(SAMPLED_FRAMES / _PLANES)]
+        planes = [normalise(plane, limits, model.normalisation) for plane in sampled]
+    found_px = measured_diameter_px(planes, model, predictor)
+    if found_px is None:
+        text = "%s: no cell was found to measure cell_diameter_px by: frames are taken as they are; give a number"
+        log.warning(text, info["path"])
+    else:
+        log.info("%s: cells are %.3g px wide", info["path"], found_px)
+    return found_px
 
 
 def _write_nothing(probability_path: str | os.PathLike, provenance: dict | None) -> None:
