@@ -33,10 +33,10 @@ from worst import draw_worst
 from cytolapse.annotations import Annotation
 from cytolapse.devices import choose_device
 from cytolapse.evaluation import roc_area
-from cytolapse.judgement import Cuts, cell_histogram
+from cytolapse.judgement import cell_histogram
 from cytolapse.labeling import label_cells, least_area_px
 from cytolapse.learning import choose_precision
-from cytolapse.models import Model, load_model, normalisation_limits, normalise
+from cytolapse.models import CHOSEN, Model, load_model, normalisation_limits, normalise
 from cytolapse.prediction import Predictor
 from cytolapse.scaling import movie_scale
 from cytolapse.segmentation import measured_diameter_px
@@ -137,7 +137,7 @@ def _found(model: Model, judged: stills.Judged, *, measure: bool) -> tuple[np.nd
     predictor.scale = scale * model.scale
     probability = predictor(image[None])[0]
     settings = read_settings({})["label"] | {
-        **{name: getattr(model, name) for name in ("threshold", *Cuts._fields)},
+        **{name: getattr(model, name) for name in CHOSEN},
         "min_area_px": least_area_px(model.cell_area_px / scale**2),
         "network_scale": scale * model.scale,
     }

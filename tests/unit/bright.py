@@ -29,7 +29,7 @@ class Bright(nn.Module):
 
 def a_model(network, architecture="googlenet_unet_small", *, pixel_size_um=None, scale=1.0, channels=1):
     return Model(
-        network, architecture, channels, CLASSES, LINEAR, pixel_size_um, 900.0, scale, 0.5, 0.2, 0.7, {"seed": 5}
+        network, architecture, channels, CLASSES, LINEAR, pixel_size_um, 900.0, scale, 0.5, 0.2, 0.7, 0.0, {"seed": 5}
     )
 
 

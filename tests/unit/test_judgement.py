@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from drawn import TARGETS, drawn
 
-from cytolapse.judgement import USUAL_CUTS, Cuts, choose_cuts, draw_roc, judge, quick_scores
+from cytolapse.annotations import Annotation
+from cytolapse.judgement import USUAL_CUTS, choose_setting, draw_roc, judge, quick_scores
 from cytolapse.targets import make_targets
 
 
@@ -54,18 +55,48 @@ def test_where_the_dips_between_cells_are_shallow_cuts_are_chosen_that_find_them
     assert scores["score_by_cuts"][f"{scores['split_depth']:.2f}, {scores['split_neck']:.2f}"] > 0.9
 
 
-def test_other_cuts_are_chosen_only_where_they_gain_more_than_three_cells():
-    scores = {USUAL_CUTS: 0.80, Cuts(0.1, 0.7): 0.82, Cuts(0.1, 0.8): 0.79}
+def unsure(false_cells: int) -> tuple[Annotation, np.ndarray]:
+    """Sixteen cells, sure but for their rims, and some squares that are none, of which the network is half sure."""
+    labels, cell = np.zeros((160, 160), np.int32), np.zeros((160, 160))
+    places = list(itertools.product(range(4, 160, 20), repeat=2))
+    for number, (y, x) in enumerate(places[:16], start=1):
+        labels[y : y + 12, x : x + 12] = number
+        cell[y : y + 12, x : x + 12] = 0.55
+        cell[y + 1 : y + 11, x + 1 : x + 11] = 1
+    for y, x in places[16 : 16 + false_cells]:
+        cell[y : y + 12, x : x + 12] = 0.7
+    return Annotation("a", np.zeros((160, 160), np.uint8), labels), np.rint(255 * cell[None]).astype(np.uint8)
 
-    assert choose_cuts(scores, cells=100) == USUAL_CUTS
-    assert choose_cuts(scores, cells=200) == Cuts(0.1, 0.7)
+
+def test_what_the_network_is_not_sure_of_is_dropped_where_that_gains_cells():
+    annotation, probability = unsure(false_cells=20)
+
+    scores = judge([annotation], [probability], 1.0)
+
+    assert scores["threshold"] < 0.55
+    assert scores["min_confidence"] == 0.7
+    assert scores["ap_50"] == 1
+    assert scores["score_by_confidence"]["0.00"] == pytest.approx((16 / 36 + 1) / 2)
 
 
-def test_of_cuts_within_one_cell_of_the_best_those_most_like_the_usual_are_chosen():
-    scores = {USUAL_CUTS: 0.80, Cuts(0.05, 0.9): 0.850, Cuts(0.1, 0.7): 0.845, Cuts(0.1, 0.6): 0.849}
+def test_two_cells_gained_are_too_few_to_drop_what_the_network_is_not_sure_of():
+    annotation, probability = unsure(false_cells=2)
 
-    assert choose_cuts(scores, cells=1000) == Cuts(0.1, 0.6)
-    assert choose_cuts(scores, cells=100) == Cuts(0.1, 0.7)
+    assert judge([annotation], [probability], 1.0)["min_confidence"] == 0
+
+
+def test_another_setting_is_chosen_only_where_it_gains_more_than_three_cells():
+    scores = {0.0: 0.80, 0.6: 0.82, 0.7: 0.79}
+
+    assert choose_setting(scores, 0.0, cells=100, unlike=float) == 0
+    assert choose_setting(scores, 0.0, cells=200, unlike=float) == 0.6
+
+
+def test_of_settings_within_one_cell_of_the_best_the_one_most_like_the_usual_is_chosen():
+    scores = {0.0: 0.80, 0.8: 0.850, 0.7: 0.849, 0.6: 0.845}
+
+    assert choose_setting(scores, 0.0, cells=1000, unlike=float) == 0.7
+    assert choose_setting(scores, 0.0, cells=100, unlike=float) == 0.6
 
 
 def test_the_quick_scores_are_those_of_judge_at_one_half():

@@ -15,6 +15,7 @@ WATERSHED = {
     "seed_threshold": 0.2,
     "split_depth": 0.2,
     "split_neck": 0.7,
+    "min_confidence": 0.0,
     "min_area_px": 20,
     "fill_holes": True,
     "network_scale": 1.0,
@@ -292,3 +293,14 @@ def test_cells_are_parted_alike_at_any_size_that_the_network_sees_at_its_own(dis
 
     assert labels.max() == larger.max() == cells
     assert overlaps(np.kron(labels, np.ones((4, 4), int)), larger).min() > 0.9
+
+
+def test_a_cell_of_which_the_network_is_not_sure_is_dropped_where_that_is_asked_for():
+    truth = disks((60, 120), (30, 30, 12), (30, 85, 12))
+    probability = probability_of(truth)
+    probability[:, :, 60:] *= 0.7
+
+    assert label_cells(probability, **WATERSHED).max() == 2
+    kept = label_cells(probability, **{**WATERSHED, "min_confidence": 0.8})
+    assert kept.max() == 1
+    assert kept[30, 30] == 1 and kept[30, 85] == 0

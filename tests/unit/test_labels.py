@@ -13,6 +13,7 @@ SETTINGS = {
     "seed_threshold": 0.2,
     "split_depth": None,
     "split_neck": None,
+    "min_confidence": None,
     "min_area_px": 20,
     "fill_holes": True,
     "pixel_size_um": None,
@@ -20,7 +21,7 @@ SETTINGS = {
     "provenance": {"code": "abc"},
 }
 
-MODEL = {"threshold": 0.5, "split_depth": 0.2, "split_neck": 0.7, "cell_area_px": 2000.0}
+MODEL = {"threshold": 0.5, "split_depth": 0.2, "split_neck": 0.7, "min_confidence": 0.0, "cell_area_px": 2000.0}
 
 
 def write_probability(folder, *, scale=1.0, network_scale=1.0):

@@ -7,6 +7,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from cytolapse.models import (
+    CHOSEN,
     CLASSES,
     NORMALISATION,
     Model,
@@ -37,6 +38,7 @@ def model():
         threshold=0.45,
         split_depth=0.1,
         split_neck=0.8,
+        min_confidence=0.6,
         trained={"seed": 3, "steps": 10, "metrics": {"roc_area": 0.99}},
     )
 
@@ -62,7 +64,7 @@ def test_a_saved_model_comes_back_with_all_it_needs(model, saved):
 
     for name in (
         *("architecture", "channels", "classes", "normalisation", "pixel_size_um"),
-        *("threshold", "split_depth", "split_neck", "trained"),
+        *(*CHOSEN, "trained"),
     ):
         assert getattr(loaded, name) == getattr(model, name)
     with torch.inference_mode():
@@ -107,7 +109,7 @@ def test_the_same_weights_give_the_same_files(model, tmp_path):
 def test_model_json_says_what_other_rules_need(saved):
     described = json.loads((saved.parent / "model.json").read_text())
 
-    assert (described["threshold"], described["split_depth"], described["split_neck"]) == (0.45, 0.1, 0.8)
+    assert [described[name] for name in CHOSEN] == [0.45, 0.1, 0.8, 0.6]
     assert described["classes"] == ["cell", "edge"]
     assert described["metrics"] == {"roc_area": 0.99}
     assert described["pixel_size_um"] == 0.24

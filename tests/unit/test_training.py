@@ -17,7 +17,7 @@ from cytolapse import training
 from cytolapse.annotations import Annotation
 from cytolapse.checkpoints import TrainingInterrupted
 from cytolapse.learning import fit_network, predict_still, prepare_still
-from cytolapse.models import NORMALISATION, load_model, save_model
+from cytolapse.models import CHOSEN, NORMALISATION, load_model, save_model
 from cytolapse.progress import Progress
 from cytolapse.training import (
     TrainingRejected,
@@ -247,7 +247,7 @@ def test_a_training_leaves_model_log_roc_and_figure(trained):
     log = pd.read_csv(trained / "training_log.tsv", sep="\t")
     roc = pd.read_csv(trained / "roc.tsv", sep="\t")
 
-    for chosen in ("threshold", "split_depth", "split_neck"):
+    for chosen in CHOSEN:
         assert getattr(model, chosen) == described[chosen] == described["metrics"]["held_out"][chosen]
     assert model.pixel_size_um == 0.5
     assert model.trained["seed"] == 3

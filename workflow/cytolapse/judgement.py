@@ -1,9 +1,9 @@
-"""Answers of a network to annotated images -> its scores, its threshold and cuts, its ROC."""
+"""Answers of a network to annotated images -> its scores, the settings that suit it, its ROC."""
 
 import itertools
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,8 @@ from cytolapse.annotations import Annotation
 from cytolapse.evaluation import choose_threshold, label_scores, probability_histogram, roc_area, roc_curve
 from cytolapse.files import atomic_path
 from cytolapse.labeling import label_cells, least_area_px
+
+T = TypeVar("T")
 
 _THRESHOLDS = tuple(round(0.2 + 0.05 * step, 2) for step in range(13))
 _IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(9))
@@ -32,23 +34,24 @@ USUAL_CUTS = Cuts(0.2, 0.7)
 _DEPTHS = (0.05, 0.1, 0.2, 0.3)
 _NECKS = (0.6, 0.7, 0.8, 0.85, 0.9)
 _CUTS = tuple(itertools.starmap(Cuts, itertools.product(_DEPTHS, _NECKS)))
-# A score is a mean over cells. Other cuts must gain more than this many of them, or chance would choose;
-# among cuts that differ by less than one cell the scores say nothing.
+_CONFIDENCES = (0.0, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85)
+# A score is a mean over cells. Another setting than the usual must gain more than this many of them, or chance
+# would choose; among settings that differ by less than one cell the scores say nothing.
 _CELLS_GAINED = 3
 
-JUDGED_TIMES = len(_THRESHOLDS) + len(_CUTS) + 1
+JUDGED_TIMES = len(_THRESHOLDS) + len(_CUTS) + len(_CONFIDENCES) + 1
 """How often `judge` labels each image."""
 
 
 def judge(
     annotations: Sequence[Annotation], probabilities: Sequence[np.ndarray], network_scale: float
 ) -> dict[str, Any]:
-    """All scores of probabilities, with the threshold and the cuts that serve them best.
+    """All scores of probabilities, with the settings of labelling that serve them best.
 
     Cells are labelled by watershed, and not with the settings of the
     configuration: a labelling option must not make every model anew. First
-    the threshold is chosen with the usual cuts, then at that threshold the
-    cuts, as by `choose_cuts`.
+    the threshold is chosen, then at that the cuts between cells, then with
+    those how sure the network must be of a cell (`choose_setting`).
 
     Parameters
     ----------
@@ -62,46 +65,56 @@ def judge(
     -------
     dict
         images, roc_area; threshold, and at it false_positive_rate and
-        true_positive_rate of pixels; split_depth, split_neck; with all three
-        ap_50, ap_75, mean_ap (overlaps of 0.5 to 0.9), seg, area_bias and
-        area_sd of cells; score_by_threshold and score_by_cuts; by_image,
-        ap_50 and seg of each image with cells, and by_image_range, the lowest
-        and highest of each.
+        true_positive_rate of pixels; split_depth, split_neck, min_confidence;
+        with all of them ap_50, ap_75, mean_ap (overlaps of 0.5 to 0.9), seg,
+        area_bias and area_sd of cells; score_by_threshold, score_by_cuts and
+        score_by_confidence; by_image, ap_50 and seg of each image with cells,
+        and by_image_range, the lowest and highest of each.
     """
     truths = [each.labels for each in annotations]
     histogram = cell_histogram(annotations, probabilities)
     area_px = usual_area_px(truths)
 
-    def label(probability: np.ndarray, threshold: float, cuts: Cuts = USUAL_CUTS) -> np.ndarray:
-        return find_cells(probability, threshold, area_px, network_scale, cuts)
+    def label(
+        probability: np.ndarray, threshold: float, cuts: Cuts = USUAL_CUTS, confidence: float = 0.0
+    ) -> np.ndarray:
+        return find_cells(probability, threshold, area_px, network_scale, cuts, confidence)
 
-    threshold, scores = choose_threshold(probabilities, truths, label=label, thresholds=_THRESHOLDS, ious=_IOUS)
-    by_cuts = {
-        cuts: label_scores(truths, [label(probability, threshold, cuts) for probability in probabilities], _IOUS)
-        for cuts in _CUTS
-    }
+    def score(cuts: Cuts, confidence: float) -> dict[str, float]:
+        found = [label(probability, threshold, cuts, confidence) for probability in probabilities]
+        return label_scores(truths, found, _IOUS)
+
     cells = sum(np.unique(truth[truth > 0]).size for truth in truths)
-    cuts = choose_cuts({cuts: of_cuts["score"] for cuts, of_cuts in by_cuts.items()}, cells)
-    best = by_cuts[cuts]
+    threshold, scores = choose_threshold(probabilities, truths, label=label, thresholds=_THRESHOLDS, ious=_IOUS)
+    by_cuts = {cuts: score(cuts, 0.0)["score"] for cuts in _CUTS}
+    cuts = choose_setting(by_cuts, USUAL_CUTS, cells, unlike=_steps_from_usual)
+    by_confidence = {least: score(cuts, least) for least in _CONFIDENCES}
+    confidence = choose_setting(
+        {least: of_least["score"] for least, of_least in by_confidence.items()}, 0.0, cells, unlike=float
+    )
+    best = by_confidence[confidence]
     curve = roc_curve(histogram)
     point = int(np.argmin(np.abs(curve.threshold - threshold)))
     by_image = {}
     for each, probability in zip(annotations, probabilities, strict=True):
         if (each.labels > 0).any():
-            of_image = label_scores([each.labels], [label(probability, threshold, cuts)], [0.5])
+            of_image = label_scores([each.labels], [label(probability, threshold, cuts, confidence)], [0.5])
             by_image[each.name] = {name: _rounded(of_image[name]) for name in _OF_IMAGE}
     return {
         **pixel_scores(annotations, histogram),
         "threshold": threshold,
         **cuts._asdict(),
+        "min_confidence": confidence,
         "false_positive_rate": _rounded(curve.false_positive_rate[point]),
         "true_positive_rate": _rounded(curve.true_positive_rate[point]),
         **{name: _rounded(best[name]) for name in ("ap_50", "ap_75", "mean_ap", "seg")},
         **{name: None if best[name] is None else _rounded(best[name]) for name in ("area_bias", "area_sd")},
         "score_by_threshold": {f"{score['threshold']:.2f}": _rounded(score["score"]) for score in scores},
         "score_by_cuts": {
-            f"{each.split_depth:.2f}, {each.split_neck:.2f}": _rounded(of_cuts["score"])
-            for each, of_cuts in by_cuts.items()
+            f"{each.split_depth:.2f}, {each.split_neck:.2f}": _rounded(of_cuts) for each, of_cuts in by_cuts.items()
+        },
+        "score_by_confidence": {
+            f"{least:.2f}": _rounded(of_least["score"]) for least, of_least in by_confidence.items()
         },
         "by_image": by_image,
         "by_image_range": {
@@ -110,28 +123,31 @@ def judge(
     }
 
 
-def choose_cuts(scores: Mapping[Cuts, float], cells: int) -> Cuts:
-    """The cuts that score best, if they gain some cells over the usual ones.
+def choose_setting(scores: Mapping[T, float], usual: T, cells: int, *, unlike: Callable[[T], float]) -> T:
+    """The setting that scores best, if it gains some cells over the usual one.
 
-    Of those that are within one cell of the best, the ones most like the
+    Of those that are within one cell of the best, the one most like the
     usual.
 
     Parameters
     ----------
-    scores : mapping of Cuts to float
-        Of each of the cuts that `judge` tries.
+    scores : mapping of a setting to its score
+        The usual one among them.
+    usual : setting
     cells : int
-        Number of true cells that the scores are of.
+        Number of true cells that the scores are means over.
+    unlike : callable
+        How far a setting is from the usual one.
 
     Returns
     -------
-    Cuts
+    setting
     """
     best = max(scores.values())
-    if best < scores[USUAL_CUTS] + _CELLS_GAINED / cells:
-        return USUAL_CUTS
-    alike = [cuts for cuts, score in scores.items() if score >= best - 1 / cells]
-    return min(alike, key=lambda cuts: (_steps_from_usual(cuts), -scores[cuts]))
+    if best < scores[usual] + _CELLS_GAINED / cells:
+        return usual
+    alike = [each for each, score in scores.items() if score >= best - 1 / cells]
+    return min(alike, key=lambda each: (unlike(each), -scores[each]))
 
 
 def _steps_from_usual(cuts: Cuts) -> int:
@@ -167,6 +183,7 @@ def find_cells(
     usual_area_px: float,
     network_scale: float,
     cuts: Cuts = USUAL_CUTS,
+    min_confidence: float = 0.0,
 ) -> np.ndarray:
     """Label an image by watershed as `judge` does.
 
@@ -180,6 +197,8 @@ def find_cells(
     network_scale : float
         As for `labeling.label_cells`.
     cuts : Cuts
+    min_confidence : float
+        As for `labeling.label_cells`.
 
     Returns
     -------
@@ -190,6 +209,7 @@ def find_cells(
         threshold=threshold,
         min_area_px=least_area_px(usual_area_px),
         network_scale=network_scale,
+        min_confidence=min_confidence,
         **_LABELLING,
         **cuts._asdict(),
     )

@@ -37,6 +37,7 @@ def label_cells(
     split_depth: float,
     split_neck: float,
     min_area_px: int,
+    min_confidence: float,
     fill_holes: bool,
     network_scale: float,
 ) -> np.ndarray:
@@ -54,7 +55,8 @@ def label_cells(
     narrower than `split_neck` times the narrower of the two parts that it
     joins, it is cut there; 4 pixels of the network are added to either width, so
     that small cells need a clearer neck. A part smaller than `min_area_px` goes to the
-    neighbours that it touches; a region that small is dropped.
+    neighbours that it touches; a region that small is dropped, and so is a
+    cell of which the network is not sure, by the mean probability in it.
 
     Without the class edge the interior is the probability of cell.
 
@@ -81,6 +83,8 @@ def label_cells(
         Read by `watershed` alone.
     min_area_px : int
         Fewest pixels of a cell.
+    min_confidence : float
+        Least mean probability of cell in a cell.
     fill_holes : bool
         Whether background enclosed by one cell becomes part of it.
     network_scale : float
@@ -115,7 +119,33 @@ def label_cells(
         labels = _cut_necks(labels, split_neck, min_area_px, 1 / network_scale)
     if fill_holes:
         labels = _filled(labels)
-    return _in_order(labels)
+    return _in_order(_without_doubtful(labels, probability[0], min_confidence))
+
+
+def mean_probability(labels: np.ndarray, cell: np.ndarray) -> np.ndarray:
+    """Mean probability of cell in each of the labels 1 to n.
+
+    Parameters
+    ----------
+    labels : int array of shape (y, x)
+        Every number from 1 to the largest occurs.
+    cell : float array of shape (y, x)
+
+    Returns
+    -------
+    float array of shape (n,)
+    """
+    area_px = np.bincount(labels.ravel())
+    total = np.bincount(labels.ravel(), weights=cell.ravel())
+    return total[1:] / area_px[1:]
+
+
+def _without_doubtful(labels: np.ndarray, cell: np.ndarray, min_confidence: float) -> np.ndarray:
+    if min_confidence == 0 or not labels.any():
+        return labels
+    labels = _in_order(labels)
+    sure = np.append(False, mean_probability(labels, cell) >= min_confidence)
+    return np.where(sure[labels], labels, 0)
 
 
 def _components(mask: np.ndarray, min_area_px: float) -> np.ndarray:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from cytolapse.labeling import label_cells, least_area_px
+from cytolapse.labeling import label_cells, least_area_px, mean_probability
 from cytolapse.masks import LabelledFrame, write_labels, write_no_labels
 from cytolapse.movies import StackReader
 
@@ -28,6 +28,7 @@ def label_movie(
     seed_threshold: float,
     split_depth: float | None,
     split_neck: float | None,
+    min_confidence: float | None,
     min_area_px: int | None,
     fill_holes: bool,
     pixel_size_um: float | None,
@@ -54,7 +55,7 @@ def label_movie(
         Table `confidence` to write: mean probability of cell inside each mask.
     method, seed_threshold, fill_holes
         As in `label_cells`.
-    threshold, split_depth, split_neck : float or None
+    threshold, split_depth, split_neck, min_confidence : float or None
         As in `label_cells`; None takes the model's.
     min_area_px : int or None
         Fewest pixels of a cell; None takes a tenth of the area of the cells
@@ -75,14 +76,19 @@ def label_movie(
         write_no_labels(labels_path, confidence_path, {"label": provenance} if provenance else {})
         return
     card = json.loads(Path(model_json).read_text())
+    given = {
+        "threshold": threshold,
+        "split_depth": split_depth,
+        "split_neck": split_neck,
+        "min_confidence": min_confidence,
+    }
     with StackReader(probability_path) as stack:
         shown = stack.description["segment"]
         usual_area_px = card["cell_area_px"] / shown["scale"] ** 2
-        chosen = {"threshold": threshold, "split_depth": split_depth, "split_neck": split_neck}
         settings = {
             "method": method,
             "seed_threshold": seed_threshold,
-            **{name: card[name] if given is None else given for name, given in chosen.items()},
+            **{name: card[name] if value is None else value for name, value in given.items()},
             "min_area_px": least_area_px(usual_area_px) if min_area_px is None else min_area_px,
             "fill_holes": fill_holes,
             "network_scale": shown["network_scale"],
@@ -111,11 +117,4 @@ def _labelled(stack: StackReader, settings: dict) -> Iterator[LabelledFrame]:
     for frame in tqdm(range(stack.shape[0]), desc="label", unit="frame", mininterval=10):
         probability = np.stack([stack.read(frame, each) for each in range(classes)]).astype(np.float32) / 255
         labels = label_cells(probability, **settings)
-        yield LabelledFrame(labels, _mean_probability(labels, probability[0]))
-
-
-def _mean_probability(labels: np.ndarray, cell: np.ndarray) -> np.ndarray:
-    """Of label 1 and on."""
-    area_px = np.bincount(labels.ravel())
-    total = np.bincount(labels.ravel(), weights=cell.ravel())
-    return total[1:] / area_px[1:]
+        yield LabelledFrame(labels, mean_probability(labels, probability[0]))

@@ -27,6 +27,9 @@ CLASSES = ("cell", "edge")
 # The logarithm then lifts cells that express little: one of 3 % of the brightest is shown at 15 %.
 NORMALISATION = {"kind": "percentile", "low": 1.0, "high": 99.8, "clip": [-1.0, 4.0], "log_gain": 20.0}
 
+CHOSEN = ("threshold", "split_depth", "split_neck", "min_confidence")
+"""Settings of labelling that a model brings along, as chosen in training; the configuration may say otherwise."""
+
 # One entry holds all: safetensors writes several in an order that changes from run to run.
 ENTRY = "cytolapse"
 KEYS = (
@@ -38,9 +41,7 @@ KEYS = (
     "pixel_size_um",
     "cell_area_px",
     "scale",
-    "threshold",
-    "split_depth",
-    "split_neck",
+    *CHOSEN,
     "trained",
     "digest",
 )
@@ -70,11 +71,8 @@ class Model:
         Median area of the cells that it learned from, in the pixels of their images.
     scale : float
         Size at which the network saw those images, over their own.
-    threshold : float
-        Probability of cell above which a pixel is cell, as chosen in training.
-    split_depth, split_neck : float
-        How readily touching cells are parted, as chosen in training; as in
-        `labeling.label_cells`.
+    threshold, split_depth, split_neck, min_confidence : float
+        `CHOSEN`, as in `labeling.label_cells`.
     trained : dict
         Where the model came from: digest of the annotations, seed, steps,
         settings, model it started from, metrics. Must fit into JSON.
@@ -91,6 +89,7 @@ class Model:
     threshold: float
     split_depth: float
     split_neck: float
+    min_confidence: float
     trained: dict[str, Any] = field(default_factory=dict)
 
 
@@ -131,7 +130,7 @@ def save_model(model: Model, weights_path: str | os.PathLike, json_path: str | o
         The model file (safetensors).
     json_path : path
         model.json: digest, architecture, channels, classes, normalisation,
-        threshold, cuts, pixel size, area of a cell, scale and metrics. It
+        what training chose, pixel size, area of a cell, scale and metrics. It
         holds no times and no versions: the same weights give the same file.
     half : bool
         Store the convolutions as float16, half the size, for a file that
@@ -155,9 +154,7 @@ def save_model(model: Model, weights_path: str | os.PathLike, json_path: str | o
         "pixel_size_um": model.pixel_size_um,
         "cell_area_px": model.cell_area_px,
         "scale": model.scale,
-        "threshold": model.threshold,
-        "split_depth": model.split_depth,
-        "split_neck": model.split_neck,
+        **{name: getattr(model, name) for name in CHOSEN},
     }
     metadata = {"format": FORMAT, **described, "trained": model.trained, "digest": digest}
     with atomic_path(weights_path) as temporary:
@@ -220,9 +217,7 @@ def load_model(weights_path: str | os.PathLike) -> Model:
         pixel_size_um=metadata["pixel_size_um"],
         cell_area_px=metadata["cell_area_px"],
         scale=metadata["scale"],
-        threshold=metadata["threshold"],
-        split_depth=metadata["split_depth"],
-        split_neck=metadata["split_neck"],
+        **{name: metadata[name] for name in CHOSEN},
         trained=metadata["trained"],
     )
 

@@ -295,6 +295,7 @@ def _labelled(movie: Movie, info: Mapping, scale: GreyScale, cut: Cut, labelling
             threshold=0.5,
             seed_threshold=0.0,
             split_depth=2.0,
+            min_confidence=0.0,
             **labelling,
         )
         yield LabelledFrame(labels, None)

@@ -23,7 +23,6 @@ from cytolapse.evaluation import BINS
 from cytolapse.files import atomic_path
 from cytolapse.judgement import (
     JUDGED_TIMES,
-    Cuts,
     cell_histogram,
     curve_rows,
     draw_roc,
@@ -34,7 +33,7 @@ from cytolapse.judgement import (
     usual_area_px,
 )
 from cytolapse.learning import CHECKS, choose_precision, fit_network, predict_still, prepare_still, reproducible
-from cytolapse.models import CLASSES, NORMALISATION, Model, load_model, save_model, weights_digest
+from cytolapse.models import CHOSEN, CLASSES, NORMALISATION, Model, load_model, save_model, weights_digest
 from cytolapse.progress import Progress, Work, course, write_course, write_tsv
 from cytolapse.scaling import diameter_px, working_scale
 
@@ -326,7 +325,7 @@ def train(
         pixel_size_um=pixel_size_um,
         cell_area_px=area_px,
         scale=settings["scale"],
-        **{name: chosen[name] for name in ("threshold", *Cuts._fields)},
+        **{name: chosen[name] for name in CHOSEN},
         trained={
             "seed": settings["seed"],
             "steps": steps,
@@ -475,8 +474,8 @@ def train_model(
     archive_folder : path
         The model file and model.json are also kept in its subfolder that is
         named by the digest of the weights. What lies there already stays:
-        the same weights with another threshold, other cuts, pixel size, area
-        of a cell or scale go to DIGEST-2.
+        the same weights with other `models.CHOSEN`, pixel size, area of a cell
+        or scale go to DIGEST-2.
     checkpoint_folder : path
         Checkpoints of this model's trainings; removed when one has ended well.
     progress_folder : path
@@ -553,10 +552,7 @@ def _archive(model: Model, folder: Path) -> None:
             kept.mkdir(parents=True, exist_ok=True)
             save_model(model, kept / "weights.safetensors", kept / "model.json", half=False)
             return
-        if all(
-            there.get(key) == getattr(model, key)
-            for key in ("threshold", *Cuts._fields, "pixel_size_um", "cell_area_px", "scale")
-        ):
+        if all(there.get(key) == getattr(model, key) for key in (*CHOSEN, "pixel_size_um", "cell_area_px", "scale")):
             return
 
 
