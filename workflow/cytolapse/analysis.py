@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cytolapse.cycles import cell_ids
 from cytolapse.expression import measure_expression
-from cytolapse.growth import LEAST_FIT_FRAMES, area_jumps, cell_ids, growth_tables
+from cytolapse.fits import LEAST_FIT_FRAMES
+from cytolapse.growth import growth_tables
+from cytolapse.jumps import area_jumps
 from cytolapse.movies import frame_times_h
 from cytolapse.movies import pixel_size_um as size_of_pixel_um
 from cytolapse.tables import SIZE_UNITS, empty_table, read_metadata, read_table, schema, typed, write_table
