@@ -88,6 +88,45 @@ def test_sizes_are_those_of_the_fit_at_birth_and_division():
     assert math.isnan(growth.loc[1, "division_ratio"])
 
 
+def test_without_noise_the_error_of_a_size_is_what_growth_does_in_the_interval_of_the_event():
+    growth, _ = tables_of(FRAME_TIME_H, FAMILY, FAMILY_LINEAGE)
+    growth = growth.set_index("track")
+
+    # uniform over 0.125 h before and after; the size changes by ln 2 an hour
+    relative = math.log(2) * 0.125 / math.sqrt(3)
+    assert growth.loc[1, "size_division_se"] == pytest.approx(AT_DIVISION * relative, rel=1e-6)
+    assert growth.loc[2, "size_birth_se"] == pytest.approx(0.6 * AT_DIVISION * relative, rel=1e-6)
+    assert growth.loc[[2, 3], ["size_division_se", "added_size_se"]].isna().all(axis=None)
+
+
+def test_the_added_size_is_less_uncertain_than_birth_and_division_are_together():
+    noise = np.exp([0.02, -0.03, 0.01, 0.03])
+    sizes = {1: MOTHER, 2: dict(enumerate(2 ** FRAME_TIME_H[5:9] * noise, start=5)), 3: FAMILY[3]}
+    lineage = pd.concat(
+        [
+            FAMILY_LINEAGE.assign(end=["division", "division", "left"], division_frame=[5, 9, None]),
+            lineage_table((4, 2, 9, 9, "division", "movie_end", None), (5, 2, 9, 9, "division", "movie_end", None)),
+        ]
+    )
+
+    growth = tables_of(FRAME_TIME_H, {**sizes, 4: {9: 2.0}, 5: {9: 2.0}}, lineage)[0].set_index("track").loc[2]
+
+    ends = growth["size_birth_se"], growth["size_division_se"]
+    assert 0 < growth["added_size_se"] < sum(ends)
+    assert growth["added_size_se"] > max(ends)  # where birth is drawn too small, division is drawn too large
+
+
+def test_the_interval_of_the_doubling_time_is_that_of_the_rate():
+    rng = np.random.default_rng(5)
+    sizes = {1: dict(enumerate(2**FRAME_TIME_H * np.exp(0.02 * rng.normal(size=10))))}
+
+    growth, _ = tables_of(FRAME_TIME_H, sizes, lineage_table((1, None, 0, 9, "movie_start", "movie_end", None)))
+
+    row = growth.iloc[0]
+    assert row["doubling_time_lo95_h"] == pytest.approx(math.log(2) / row["growth_rate_hi95_per_h"])
+    assert row["doubling_time_hi95_h"] == pytest.approx(math.log(2) / row["growth_rate_lo95_per_h"])
+
+
 def test_a_cycle_time_needs_birth_and_division_and_the_others_count_their_time_at_risk():
     grandchildren = {4: {9: 2.0}, 5: {9: 2.0}}
     sizes = {1: MOTHER, 2: {frame: FAMILY[2][frame] for frame in range(5, 9)}, 3: FAMILY[3], **grandchildren}

@@ -4,12 +4,13 @@ A fit never spans an event (a treatment) or a division.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from cytolapse.cycles import cell_ids, find_ancestry, find_cycles
-from cytolapse.fits import LEAST_FIT_FRAMES, Fit, growth_rate
+from cytolapse.fits import LEAST_FIT_FRAMES, Fit, Track, believed_lag1, growth_rate
 
 
 def fit_cycles(
@@ -28,7 +29,7 @@ def fit_cycles(
         `event` (name) and `time_h` of each event of this movie; a frame at the
         time of an event lies behind it.
     residual_lag1 : float
-        As in `growth_rate`.
+        As in `believed_lag1`.
 
     Returns
     -------
@@ -47,11 +48,11 @@ def fit_cycles(
     of_cell = np.repeat(np.arange(len(cycles)), cycles["end_row"] - cycles["first_row"])
     first = np.flatnonzero((np.diff(of_cell, prepend=-1) != 0) | (np.diff(passed, prepend=-1) != 0))
     end = np.append(first[1:], len(of_cell))[: len(first)]
-    fits = []
-    for begin, stop in zip(first, end, strict=True):
-        rows = begin + np.flatnonzero(usable[begin:stop])
-        enough = len(rows) >= LEAST_FIT_FRAMES
-        fits.append(growth_rate(size[rows], time_h[rows], frame[rows], residual_lag1=residual_lag1) if enough else None)
+    chosen = [begin + np.flatnonzero(usable[begin:stop]) for begin, stop in zip(first, end, strict=True)]
+    tracks = [Track(size[rows], time_h[rows], frame[rows]) for rows in chosen if len(rows) >= LEAST_FIT_FRAMES]
+    believed = believed_lag1(tracks, residual_lag1=residual_lag1)
+    fitted = iter([growth_rate(*pair) for pair in zip(tracks, believed, strict=True)])
+    fits = [next(fitted) if len(rows) >= LEAST_FIT_FRAMES else None for rows in chosen]
     row = of_cell[first]
     starts_cycle = np.flatnonzero(np.diff(row, prepend=-1) != 0)
     parts = pd.DataFrame(
@@ -122,7 +123,7 @@ def growth_tables(
     max_residual_sd : float
         A larger standard deviation of ln(size) about a fit: flag_poor_fit.
     residual_lag1 : float
-        As in `growth_rate`.
+        As in `believed_lag1`.
 
     Returns
     -------
@@ -170,27 +171,62 @@ def _with_ancestry(growth: pd.DataFrame, ancestry: pd.DataFrame, movie: str, div
 def _with_sizes(
     growth: pd.DataFrame, parts: pd.DataFrame, fits: Sequence[Fit | None], events: Sequence[Mapping]
 ) -> pd.DataFrame:
+    """Sizes at birth and division with their standard errors.
+
+    These hold that of the fit, and what the size changes by while the time of
+    the event is uncertain: it lies anywhere between the two frames around it.
+    """
     _, times_h = _sorted_events(events)
-    rows = parts.reset_index().groupby("row")["index"]
-    size = {
-        "size_birth": _fitted(growth["birth_time_h"], rows.first(), parts, fits, times_h),
-        "size_division": _fitted(growth["division_time_h"], rows.last(), parts, fits, times_h),
-    }
-    return growth.assign(**size, added_size=size["size_division"] - size["size_birth"])
+    of_cycle = parts.reset_index().groupby("row")["index"]
+    ends, row = {}, {"birth": of_cycle.first().to_numpy(), "division": of_cycle.last().to_numpy()}
+    for event in row:
+        time_h = growth[f"{event}_time_h"].to_numpy(float)
+        ends[event] = _fitted(time_h, growth[f"{event}_halfwidth_h"].to_numpy(float), row[event], parts, fits, times_h)
+    born, divided = ends["birth"], ends["division"]
+    times = (growth["birth_time_h"], growth["division_time_h"])
+    shared = [
+        fits[part].log_covariance(*when) if part == other and fits[part] else 0.0
+        for part, other, *when in zip(row["birth"], row["division"], *times, strict=True)
+    ]
+    twice = 2 * born.size * divided.size * np.array(shared, float)
+    added_variance = (born.size * born.log_se) ** 2 + (divided.size * divided.log_se) ** 2 - twice
+    return growth.assign(
+        size_birth=born.size,
+        size_birth_se=born.size * born.log_se,
+        size_division=divided.size,
+        size_division_se=divided.size * divided.log_se,
+        added_size=divided.size - born.size,
+        added_size_se=np.sqrt(added_variance),
+    )
 
 
-def _fitted(time_h: pd.Series, row: pd.Series, parts: pd.DataFrame, fits: Sequence[Fit | None], times_h) -> np.ndarray:
+class _Sizes(NamedTuple):
+    """Fitted sizes of cycles, and the standard errors of their logarithms; each of shape (cycles,)."""
+
+    size: np.ndarray
+    log_se: np.ndarray
+
+
+def _fitted(
+    time_h: np.ndarray,
+    halfwidth_h: np.ndarray,
+    row: np.ndarray,
+    parts: pd.DataFrame,
+    fits: Sequence[Fit | None],
+    times_h: np.ndarray,
+) -> _Sizes:
     """Fitted size at a time by one part of each cycle; NaN across an event."""
     passed = parts["passed"].to_numpy()
     # at the very time of an event the size is still, and already, what the part says
     lowest, highest = np.searchsorted(times_h, time_h, side="left"), np.searchsorted(times_h, time_h, side="right")
-    return np.array(
-        [
-            fits[part].size_at(when) if fits[part] and low <= passed[part] <= high else np.nan
-            for part, when, low, high in zip(row, time_h, lowest, highest, strict=True)
-        ],
-        float,
-    )
+    sizes, variances = np.full((2, len(time_h)), np.nan)
+    for cycle, part in enumerate(row):
+        fit = fits[part]
+        if fit and lowest[cycle] <= passed[part] <= highest[cycle]:
+            sizes[cycle] = fit.size_at(time_h[cycle])
+            of_time = (fit.rate_per_h * halfwidth_h[cycle]) ** 2 / 3
+            variances[cycle] = fit.log_covariance(time_h[cycle], time_h[cycle]) + of_time
+    return _Sizes(sizes, np.sqrt(variances))
 
 
 def _division_ratio(growth: pd.DataFrame) -> np.ndarray:
@@ -205,5 +241,6 @@ def _with_rates(growth: pd.DataFrame, parts: pd.DataFrame) -> pd.DataFrame:
     columns += ["fit_frames", "fit_span_h", "r2"]
     whole = parts[~parts["row"].duplicated(keep=False)].set_index("row")[columns].reindex(range(len(growth)))
     sure = (whole["growth_rate_lo95_per_h"] > 0) | (whole["growth_rate_hi95_per_h"] < 0)
-    doubling_h = (np.log(2) / whole["growth_rate_per_h"]).where(sure)
-    return growth.assign(**whole, doubling_time_h=doubling_h)
+    ends = {"": "growth_rate_per_h", "_lo95": "growth_rate_hi95_per_h", "_hi95": "growth_rate_lo95_per_h"}
+    doubling = {f"doubling_time{end}_h": (np.log(2) / whole[column]).where(sure) for end, column in ends.items()}
+    return growth.assign(**whole, **doubling)
