@@ -35,7 +35,7 @@ def tables_of(frame_time_h, sizes, lineage, division="fission", events=(), **set
         division=division,
         events=list(events),
         **{**SETTINGS, **settings},
-    )
+    )[:2]
 
 
 # A mother that doubles every hour from size 2 at time 0, a frame every 0.25 h;
@@ -164,10 +164,12 @@ def test_frames_not_usable_are_left_out_of_the_fit_but_observed():
     cells.loc[3, ["size", "usable"]] = [50.0, False]
     lineage = lineage_table((1, None, 0, 9, "movie_start", "movie_end", None))
 
-    growth, _ = growth_tables(cells, lineage, FRAME_TIME_H, movie="m", division="fission", events=[], **SETTINGS)
+    growth, _, local = growth_tables(cells, lineage, FRAME_TIME_H, movie="m", division="fission", events=[], **SETTINGS)
 
     assert growth.loc[0, "growth_rate_per_h"] == pytest.approx(math.log(2))
     assert growth.loc[0, ["frames_observed", "fit_frames"]].tolist() == [10, 9]
+    assert np.flatnonzero(local["growth_rate_per_h"].isna()).tolist() == [3]
+    assert local["growth_rate_per_h"].dropna().to_numpy() == pytest.approx(math.log(2))
 
 
 def test_growth_that_halves_at_an_event_is_null_in_growth_and_right_in_fits():

@@ -192,7 +192,9 @@ def _analyse(
     tracked = cells.loc[cells["track"].notna(), ["track", "frame", "time_h", "unusable"]]
     size = cells.loc[tracked.index, size_column].to_numpy(float)
     sizes = tracked.drop(columns="unusable").assign(size=size, usable=~tracked["unusable"] & (size > 0))
-    growth_table, fits = growth_tables(sizes.reset_index(drop=True), lineage, frame_time_h, movie=movie, **growth)
+    sizes = sizes.reset_index(drop=True)
+    growth_table, fits, local = growth_tables(sizes, lineage, frame_time_h, movie=movie, **growth)
+    cells = cells.join(local.set_index(tracked.index))
     birth_h = growth_table.drop_duplicates("cell_id").set_index("cell_id")["cell_birth_time_h"]
     cells["age_h"] = cells["time_h"] - cells["cell_id"].map(birth_h).astype(float)
     cells = cells.drop(columns="unusable").sort_values(["frame", "label"], ignore_index=True)

@@ -11,12 +11,13 @@ import pandas as pd
 
 from cytolapse.cycles import cell_ids, find_ancestry, find_cycles
 from cytolapse.fits import LEAST_FIT_FRAMES, Fit, Track, believed_lag1, growth_rate
+from cytolapse.localrates import local_rates
 
 
 def fit_cycles(
     cells: pd.DataFrame, cycles: pd.DataFrame, events: Sequence[Mapping], *, residual_lag1: float
-) -> tuple[pd.DataFrame, list[Fit | None]]:
-    """A growth rate for every cycle, or for each part of it between events.
+) -> tuple[pd.DataFrame, list[Fit | None], pd.DataFrame]:
+    """A growth rate for every cycle, or for each part of it between events; and at each of its frames.
 
     Parameters
     ----------
@@ -40,6 +41,9 @@ def fit_cycles(
         there is no fit.
     fits : list of Fit or None
         The fit of each row.
+    local : DataFrame
+        One row a row of `cells`: growth_rate_per_h, growth_rate_se_per_h and
+        growth_window_h of `cells`, NaN where the frame is in no fit.
     """
     names, times_h = _sorted_events(events)
     time_h, frame = cells["time_h"].to_numpy(float), cells["frame"].to_numpy(int)
@@ -53,6 +57,10 @@ def fit_cycles(
     believed = believed_lag1(tracks, residual_lag1=residual_lag1)
     fitted = iter([growth_rate(*pair) for pair in zip(tracks, believed, strict=True)])
     fits = [next(fitted) if len(rows) >= LEAST_FIT_FRAMES else None for rows in chosen]
+    local = pd.DataFrame(np.nan, index=range(len(cells)), columns=_LOCAL_COLUMNS, dtype=float)
+    enough = [rows for rows in chosen if len(rows) >= LEAST_FIT_FRAMES]
+    for rows, rates in zip(enough, local_rates(tracks, residual_lag1=residual_lag1), strict=True):
+        local.iloc[rows] = np.column_stack(rates)
     row = of_cell[first]
     starts_cycle = np.flatnonzero(np.diff(row, prepend=-1) != 0)
     parts = pd.DataFrame(
@@ -68,9 +76,10 @@ def fit_cycles(
         values = [np.nan if fit is None else getattr(fit, field) for fit in fits]
         parts[column] = pd.Series(values, dtype=float)
     parts["growth_model"] = pd.Series([fit and fit.model for fit in fits], dtype=object)
-    return parts, fits
+    return parts, fits, local
 
 
+_LOCAL_COLUMNS = ["growth_rate_per_h", "growth_rate_se_per_h", "growth_window_h"]
 _FIT_COLUMNS = {
     "growth_rate_per_h": "rate_per_h",
     "growth_rate_se_per_h": "se_per_h",
@@ -101,8 +110,8 @@ def growth_tables(
     min_fit_frames: int,
     max_residual_sd: float,
     residual_lag1: float,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows of `growth` and `fits` of one movie.
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """The rows of `growth` and `fits` of one movie, and the rates at each frame for those of `cells`.
 
     Parameters
     ----------
@@ -133,6 +142,8 @@ def growth_tables(
         rate is null in `growth`; the sizes come from the first and the last
         part, and are null where an event lies between the part and the birth
         or division.
+    local : DataFrame
+        As in `fit_cycles`.
 
     Raises
     ------
@@ -142,7 +153,7 @@ def growth_tables(
     """
     ancestry = find_ancestry(lineage, division=division)
     cycles = find_cycles(cells, lineage, frame_time_h, division=division)
-    parts, fits = fit_cycles(cells, cycles, events, residual_lag1=residual_lag1)
+    parts, fits, local = fit_cycles(cells, cycles, events, residual_lag1=residual_lag1)
     growth = _with_ancestry(cycles.drop(columns=["first_row", "end_row"]), ancestry, movie, division)
     growth = _with_sizes(growth, parts, fits, events)
     growth["division_ratio"] = _division_ratio(growth)
@@ -152,7 +163,7 @@ def growth_tables(
     worst = of_parts["residual_sd"].max()
     growth["flag_poor_fit"] = (worst > max_residual_sd).astype("boolean").mask(worst.isna())
     keys = growth.loc[parts["row"], ["cell_id", "cycle"]].reset_index(drop=True)
-    return growth, pd.concat([keys, parts.drop(columns=["row", "passed"])], axis=1)
+    return growth, pd.concat([keys, parts.drop(columns=["row", "passed"])], axis=1), local
 
 
 def _with_ancestry(growth: pd.DataFrame, ancestry: pd.DataFrame, movie: str, division: str) -> pd.DataFrame:

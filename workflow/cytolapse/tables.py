@@ -240,9 +240,20 @@ _TABLES: dict[str, tuple[str, list[Column]]] = {
             Column("cell_id", TEXT, "", "movie:track, unique in the experiment"),
             *_SHAPE,
             Column("age_h", REAL, "h", "time since birth; null if the birth was not seen"),
-            Column("growth_rate_per_h", REAL, "1/h", "local d ln(size)/dt over growth_window_h; null in this version"),
-            Column("growth_rate_se_per_h", REAL, "1/h", "standard error of the local rate; null in this version"),
-            Column("growth_window_h", REAL, "h", "span of the frames behind the local rate; null in this version"),
+            Column(
+                "growth_rate_per_h",
+                REAL,
+                "1/h",
+                "d ln(size)/dt at this frame, by a Gaussian process learned from the movie; null where the frame is "
+                "left out of fits",
+            ),
+            Column("growth_rate_se_per_h", REAL, "1/h", "its standard error"),
+            Column(
+                "growth_window_h",
+                REAL,
+                "h",
+                "width of a moving window in which a straight line would draw on frames as far away",
+            ),
             Column("mask_confidence", REAL, "", _CONFIDENCE),
             Column("mask_source", TEXT, "", "predicted, given (label images of the user's own), repaired or corrected"),
             Column("flag_border", FLAG, "", "the mask touches the edge of the frame"),
