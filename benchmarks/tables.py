@@ -23,8 +23,9 @@ import tifffile
 import yaml
 from data import REPOSITORY
 
-from cytolapse.simulation import NUCLEI, SimulatedMovie, Simulation, simulate_movie, write_movie
+from cytolapse.simulation import NUCLEI, Simulation, simulate_movie, write_movie
 from cytolapse.tables import read_table
+from cytolapse.truth import write_truth
 
 DOCS = REPOSITORY / "docs/accuracy.md"
 SEEDS = (11, 12)
@@ -65,10 +66,11 @@ def simulate(folder: Path, scene: Scene, light: float) -> None:
     if (folder / "config.yaml").exists():
         return
     p = replace(scene.parameters, electrons_per_au=scene.parameters.electrons_per_au * light)
-    for part in ("movies", "truth"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
+    (folder / "movies").mkdir(parents=True, exist_ok=True)
     for seed in SEEDS:
-        write_truth(folder, f"seed{seed}", simulate_movie(p, seed))
+        name, simulated = f"seed{seed}", simulate_movie(p, seed)
+        write_movie(folder / f"movies/{name}.tif", simulated)
+        write_truth(folder / "truth" / name, simulated, experiment="simulated", movie=name)
     row = {
         **{"experiment": "simulated", "movies": "movies/*.tif", "segmenter": scene.segmenter},
         **{"model": "demo" if scene.segmenter == "cytolapse" else "", "segment_channel": p.channels[0]},
@@ -82,14 +84,6 @@ def simulate(folder: Path, scene: Scene, light: float) -> None:
         "analyse": {"size_quantity": p.grows},
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-
-
-def write_truth(folder: Path, name: str, simulated: SimulatedMovie) -> None:
-    """A movie, and beside it what is true of it."""
-    write_movie(folder / f"movies/{name}.tif", simulated)
-    tifffile.imwrite(folder / f"truth/{name}.labels.tif", simulated.labels, compression="zlib")
-    simulated.cells.to_parquet(folder / f"truth/{name}.cells.parquet")
-    simulated.lineage.to_parquet(folder / f"truth/{name}.lineage.parquet")
 
 
 def run(folder: Path, cores: str) -> None:
@@ -131,15 +125,18 @@ def of_part(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     cells, growth = read_table("cells", results / "cells.parquet"), read_table("growth", results / "growth.parquet")
     for movie in sorted(growth["movie"].unique()):
         labels = tifffile.imread(results / movie / "labels.tif")
-        pairs = matches(labels, tifffile.imread(folder / f"truth/{movie}.labels.tif"))
-        true_cells = pd.read_parquet(folder / f"truth/{movie}.cells.parquet")
-        lineage = pd.read_parquet(folder / f"truth/{movie}.lineage.parquet")
+        truth = folder / "truth" / movie
+        pairs = matches(labels, tifffile.imread(truth / "labels.tif"))
+        true_cells, true_growth = (
+            read_table(name, truth / f"{name}.parquet").rename(columns={"track": "cell"})
+            for name in ("cells", "growth")
+        )
         both = cells[cells["movie"] == movie].merge(pairs, on=["frame", "label"])
         both = both.merge(true_cells, on=["frame", "cell"], suffixes=("", "_true"))
         most = both.groupby("cell_id")["cell"].agg(lambda cell: cell.mode().iloc[0])
         rows.append(both[both["cell"] == both["cell_id"].map(most)])
         mine = growth[growth["movie"] == movie].assign(cell=lambda table, most=most: table["cell_id"].map(most))
-        tracks.append(mine.merge(lineage, on="cell", suffixes=("", "_true")))
+        tracks.append(mine.merge(true_growth, on="cell", suffixes=("", "_true")))
     return pd.concat(tracks, ignore_index=True), pd.concat(rows, ignore_index=True)
 
 
@@ -221,7 +218,9 @@ def judge(tracks: pd.DataFrame, cells: pd.DataFrame, size: str) -> dict:
         `judge_rates`. cycle_time: cycles, median error and share within one
         frame. size_birth, size_division, added_size: cells, median and
         root mean square relative error, share of intervals that hold the
-        truth. local: the rates at every frame, likewise.
+        truth. rule: slope of size at division against size at birth, and mean
+        and coefficient of variation of cycle times, of the same cells, found
+        and true. local: the rates at every frame, as the sizes.
     """
     noise = size_noise(cells, size)
     fitted = tracks[tracks["growth_rate_per_h"].notna() & ~tracks["flag_short"] & ~tracks["flag_poor_fit"]]
@@ -235,6 +234,7 @@ def judge(tracks: pd.DataFrame, cells: pd.DataFrame, size: str) -> dict:
         "rate": {name: judge_rates(some, noise) for name, some in {**spans, "all": fitted}.items() if len(some)},
         "cycle_time": _cycle_times(tracks, cells),
         **{name: _relative(tracks, name, f"{name}_se") for name in ("size_birth", "size_division", "added_size")},
+        "rule": _division_rule(tracks),
         "local": _relative(cells, "growth_rate_per_h", "growth_rate_se_per_h"),
     }
 
@@ -277,6 +277,23 @@ def _cycle_times(tracks: pd.DataFrame, cells: pd.DataFrame) -> dict:
     }
 
 
+def _division_rule(tracks: pd.DataFrame) -> dict:
+    whole = tracks.dropna(subset=["added_size", "added_size_true", "cycle_time_h", "cycle_time_h_true"])
+    if len(whole) < 10:
+        return {"cells": len(whole)}
+    told = {"cells": len(whole)}
+    for source, end in (("found", ""), ("true", "_true")):
+        birth, division = (whole[f"{name}{end}"].to_numpy(float) for name in ("size_birth", "size_division"))
+        cycle_h = whole[f"cycle_time_h{end}"].to_numpy(float)
+        told[source] = {
+            "slope": float(np.polyfit(birth, division, 1)[0]),
+            "slope_se": float(np.sqrt(np.polyfit(birth, division, 1, cov=True)[1][0, 0])),
+            "mean_h": float(cycle_h.mean()),
+            "cv": float(cycle_h.std(ddof=1) / cycle_h.mean()),
+        }
+    return told
+
+
 def _relative(rows: pd.DataFrame, name: str, error: str) -> dict:
     both = rows.dropna(subset=[name, f"{name}_true"])
     found, true, se = (both[column].to_numpy(float) for column in (name, f"{name}_true", error))
@@ -313,6 +330,10 @@ def as_markdown(judged: dict[str, dict]) -> str:
         rows[f"**{name}**: bias, RMS error, intervals hold"] = lambda part, name=name: (
             f"{part[name]['bias']:+.1%}, {_error(part[name])}" if part[name]["rows"] else ""
         )
+    for source in ("found", "true"):
+        rows[f"**size at division over size at birth**, slope; cycle time and its CV, {source}"] = (
+            lambda part, source=source: _rule(part["rule"].get(source))
+        )
     lines = ["| | " + " | ".join(name.replace("/", ", ") for name in judged) + " |", "| --- |" + " --- |" * len(judged)]
     lines += [
         f"| {title} | " + " | ".join(shown(part) for part in judged.values()) + " |" for title, shown in rows.items()
@@ -322,6 +343,12 @@ def as_markdown(judged: dict[str, dict]) -> str:
 
 def _over_bound(rate: dict | None) -> str:
     return f"{rate['over_bound']:.2f} ({rate['usual_over_bound']:.2f}), n {rate['tracks']}" if rate else ""
+
+
+def _rule(rule: dict | None) -> str:
+    return (
+        f"{rule['slope']:.2f} ± {1.96 * rule['slope_se']:.2f}; {rule['mean_h']:.2f} h, {rule['cv']:.0%}" if rule else ""
+    )
 
 
 def _error(judged: dict) -> str:
