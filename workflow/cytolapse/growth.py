@@ -185,7 +185,9 @@ def _with_sizes(
     """Sizes at birth and division with their standard errors.
 
     These hold that of the fit, and what the size changes by while the time of
-    the event is uncertain: it lies anywhere between the two frames around it.
+    the event is uncertain. Outlines part up to a frame before or after the
+    cells do: it is taken to lie anywhere within a whole interval, not half of
+    one, before and after its stated time.
     """
     _, times_h = _sorted_events(events)
     of_cycle = parts.reset_index().groupby("row")["index"]
@@ -235,7 +237,7 @@ def _fitted(
         fit = fits[part]
         if fit and lowest[cycle] <= passed[part] <= highest[cycle]:
             sizes[cycle] = fit.size_at(time_h[cycle])
-            of_time = (fit.rate_per_h * halfwidth_h[cycle]) ** 2 / 3
+            of_time = (fit.rate_per_h * 2 * halfwidth_h[cycle]) ** 2 / 3
             variances[cycle] = fit.log_covariance(time_h[cycle], time_h[cycle]) + of_time
     return _Sizes(sizes, np.sqrt(variances))
 
