@@ -385,8 +385,7 @@ def main() -> None:
         scores.write_json(options.folder / "scores.json", judged)
         text = as_markdown(judged)
         sys.stdout.write(text)
-        if len(judged) == len(SCENES) * len(LIGHT):
-            scores.write_between_marks(DOCS, "tables", text)
+        scores.write_between_marks(DOCS, "tables", text)
 
 
 if __name__ == "__main__":
