@@ -5,14 +5,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import pdist
 
+from cytolapse.shapes import measure_shapes
 from cytolapse.simulation import NUCLEI, Simulation, simulate_movie
 
 SMALL = Simulation(frames=3, height_px=96, width_px=96, founders=2)
 EXACT = replace(
     SMALL,
     growth_rate_cv=0.0,
-    added_size_cv=0.0,
+    division_cv=0.0,
     share_sd=0.0,
     width_of_cell_cv=0.0,
     reporter_sd=0.0,
@@ -64,7 +66,7 @@ def test_growth_rates_differ_between_cells_by_the_coefficient_of_variation(colon
 
 
 def test_cells_add_one_birth_size_whatever_size_they_were_born_at():
-    simulated = simulate_movie(replace(SMALL, added_size_cv=0.0, share_sd=0.05, frames=36, growth_rate_per_h=1.5), 2)
+    simulated = simulate_movie(replace(SMALL, division_cv=0.0, share_sd=0.05, frames=36, growth_rate_per_h=1.5), 2)
 
     whole = simulated.lineage.dropna(subset=["size_birth", "size_division"])
     assert whole["size_birth"].std() > 0.05
@@ -110,6 +112,65 @@ def test_the_total_of_the_reporter_grows_by_what_is_produced(colony):
 
     assert len(rows) > 4
     assert made_au == pytest.approx(mean_rate_au_per_h * 5 / 60, rel=0.2)
+
+
+def test_of_a_reporter_that_matures_slowly_a_part_is_diluted_before_it_is_seen():
+    steady = replace(EXACT, grows="volume", frames=6, height_px=160, width_px=160, maturation_h=0.5)
+
+    cells = simulate_movie(steady, 3).cells
+
+    # at a rate of 1 per hour, half an hour's worth has yet to mature: 1 of 1.5 is seen
+    assert cells["concentration_au_per_um3"].to_numpy() == pytest.approx(25_000 / 1.5, rel=0.01)
+
+
+def test_bleaching_takes_its_share_with_every_frame():
+    still = replace(EXACT, frames=6, growth_rate_per_h=1e-3)
+    kept, bleached = (simulate_movie(replace(still, bleaching_per_frame=share), 1).cells for share in (0.0, 0.1))
+
+    ratio = bleached["total_au"] / kept["total_au"]
+
+    assert ratio.to_numpy() == pytest.approx(0.9 ** bleached["frame"].to_numpy(float), rel=1e-3)
+
+
+def test_silent_cells_and_their_daughters_make_no_reporter():
+    some = simulate_movie(replace(SMALL, founders=6, frames=14, height_px=160, width_px=160, silent_fraction=0.5), 4)
+
+    silent = some.cells.groupby("cell")["total_au"].max() == 0
+    family = some.lineage.dropna(subset=["parent"])
+    assert 0 < silent.mean() < 1
+    assert len(family) > 4
+    assert (silent[family["cell"]].to_numpy() == silent[family["parent"]].to_numpy()).all()
+    assert (some.cells.loc[some.cells["cell"].map(silent), "production_rate_au_per_h"] == 0).all()
+
+
+def test_bent_rods_keep_their_area_and_their_midline_is_longer_than_they_reach():
+    bent = simulate_movie(replace(SMALL, frames=1, founders=3, bend_rad=1.5, height_px=128, width_px=128), 8)
+
+    whole = bent.cells[~bent.cells["flag_border"]]
+    assert (whole["area_px"] * 0.1**2 / whole["area_um2"]).to_numpy() == pytest.approx(1, abs=0.03)
+    # of straight ones the two are the same
+    reach_um = []
+    for row in whole.itertuples():
+        places_um = 0.1 * np.argwhere(bent.labels[0] == row.cell)
+        reach_um.append(pdist(places_um).max() + 0.1)
+    assert (whole["length_um"] - reach_um).max() > 0.15
+
+
+def test_irregular_nuclei_keep_their_area_and_are_no_ellipses():
+    uneven = replace(NUCLEI, frames=1, height_px=256, width_px=256, founders=8, surround_um=0.0, irregularity=0.08)
+    smooth, rough = (simulate_movie(replace(uneven, irregularity=depth), 2) for depth in (0.0, 0.08))
+
+    for simulated in (smooth, rough):
+        whole = simulated.cells[~simulated.cells["flag_border"]]
+        assert (whole["area_px"] * 0.25**2 / whole["area_um2"]).to_numpy() == pytest.approx(1, abs=0.01)
+    filled = [_share_of_hull(simulated) for simulated in (smooth, rough)]
+    assert filled[1] < filled[0] - 0.005
+
+
+def _share_of_hull(simulated):
+    """Mean share of the convex hull that whole cells fill."""
+    shapes = measure_shapes(simulated.labels[0])
+    return shapes.loc[~shapes["flag_border"], "solidity"].mean()
 
 
 def test_daughters_share_the_reporter_by_size(colony):

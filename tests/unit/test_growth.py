@@ -1,4 +1,4 @@
-"""Growth rates and cell cycles of tracks whose truth is known."""
+"""Cell cycles, their sizes and rates, of tracks whose truth is known."""
 
 import math
 
@@ -6,20 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cytolapse.growth import area_jumps, cell_ids, find_ancestry, growth_rate, growth_tables
+from cytolapse.cycles import cell_ids, find_ancestry
+from cytolapse.growth import growth_tables
 from cytolapse.tables import typed
 
 SETTINGS = {"min_fit_frames": 5, "max_residual_sd": 0.1, "residual_lag1": 0.5}
-
-
-def correlated_residuals(tracks, frames, lag1, rng):
-    """Stationary residuals of standard deviation 1, of shape (tracks, frames)."""
-    fresh = rng.normal(size=(tracks, frames))
-    residuals = np.empty_like(fresh)
-    residuals[:, 0] = fresh[:, 0]
-    for frame in range(1, frames):
-        residuals[:, frame] = lag1 * residuals[:, frame - 1] + math.sqrt(1 - lag1**2) * fresh[:, frame]
-    return residuals
 
 
 def lineage_table(*rows):
@@ -44,7 +35,7 @@ def tables_of(frame_time_h, sizes, lineage, division="fission", events=(), **set
         division=division,
         events=list(events),
         **{**SETTINGS, **settings},
-    )
+    )[:2]
 
 
 # A mother that doubles every hour from size 2 at time 0, a frame every 0.25 h;
@@ -63,164 +54,6 @@ FAMILY_LINEAGE = lineage_table(
     (2, 1, 5, 9, "division", "movie_end", None),
     (3, 1, 6, 8, "division", "left", None),
 )
-
-
-def test_a_cell_that_doubles_every_20_minutes_grows_at_ln2_per_third_of_an_hour():
-    hours = np.arange(0, 60, 5) / 60
-
-    fit = growth_rate(1.5 * 2 ** (hours * 3), hours, np.arange(12), residual_lag1=0.5)
-
-    assert fit.rate_per_h == pytest.approx(3 * math.log(2))
-    assert fit.size_at(0.0) == pytest.approx(1.5)
-    assert fit.size_at(1.0) == pytest.approx(12)
-    assert fit.lo95_per_h == pytest.approx(fit.hi95_per_h)
-    assert (fit.frames, fit.span_h, fit.r2) == (12, pytest.approx(55 / 60), pytest.approx(1))
-
-
-def test_the_rate_is_that_of_numpy_polyfit_on_uneven_times_with_gaps():
-    rng = np.random.default_rng(1)
-    frame = np.array([0, 1, 2, 5, 6, 9, 10, 11])
-    hours = np.cumsum(rng.uniform(0.1, 0.3, 12))[frame]
-    size = 40 * np.exp(0.3 * hours + 0.05 * rng.normal(size=8))
-    slope, intercept = np.polyfit(hours, np.log(size), 1)
-    residuals = np.log(size) - slope * hours - intercept
-
-    fit = growth_rate(size, hours, frame, residual_lag1=0.5)
-
-    assert fit.rate_per_h == pytest.approx(slope)
-    assert fit.log_size_at_0 == pytest.approx(intercept)
-    assert fit.residual_sd == pytest.approx(math.sqrt((residuals**2).sum() / 6))
-    assert fit.r2 == pytest.approx(np.corrcoef(hours, np.log(size))[0, 1] ** 2)
-
-
-def test_on_a_long_track_of_white_noise_the_error_is_the_textbook_one():
-    frames = 1500
-    hours = np.arange(frames) / 10
-    log_size = 0.01 * hours + 0.03 * np.random.default_rng(4).normal(size=frames)
-    _, covariance = np.polyfit(hours, log_size, 1, cov=True)
-
-    fit = growth_rate(np.exp(log_size), hours, np.arange(frames), residual_lag1=0.5)
-
-    assert fit.se_per_h == pytest.approx(math.sqrt(covariance[0, 0]), rel=0.1)
-    assert fit.residual_lag1 == pytest.approx(0, abs=0.06)
-
-
-def test_on_a_long_correlated_track_the_error_grows_as_the_correlation_says():
-    frames, lag1 = 1500, 0.6
-    hours = np.arange(frames) / 10
-    log_size = 0.01 * hours + 0.03 * correlated_residuals(1, frames, lag1, np.random.default_rng(5))[0]
-    _, covariance = np.polyfit(hours, log_size, 1, cov=True)
-
-    fit = growth_rate(np.exp(log_size), hours, np.arange(frames), residual_lag1=0.5)
-
-    # of a long track: white-noise error times sqrt((1 + lag1) / (1 - lag1)) = 2
-    assert fit.se_per_h == pytest.approx(2 * math.sqrt(covariance[0, 0]), rel=0.1)
-    assert fit.residual_lag1 == pytest.approx(lag1, abs=0.06)
-
-
-@pytest.mark.parametrize("frames", [6, 12, 25, 60])
-@pytest.mark.parametrize(("lag1", "lowest", "highest"), [(0.0, 0.93, 1.0), (0.57, 0.92, 0.98)])
-def test_intervals_hold_the_truth_in_19_of_20_tracks(frames, lag1, lowest, highest):
-    tracks, rate_per_h = max(400, 6000 // frames), 0.8
-    hours = np.arange(frames) / 12
-    noise = 0.03 * correlated_residuals(tracks, frames, lag1, np.random.default_rng(frames))
-
-    fits = [
-        growth_rate(np.exp(rate_per_h * hours + each), hours, np.arange(frames), residual_lag1=0.5) for each in noise
-    ]
-
-    # three standard errors of a share of 0.95 among 400 tracks are 0.033; too wide, at 0, is the safe side
-    held = np.mean([fit.lo95_per_h < rate_per_h < fit.hi95_per_h for fit in fits])
-    assert lowest <= held <= highest
-
-
-def test_the_measured_lag1_is_near_the_truth_on_tracks_of_25_frames():
-    hours = np.arange(25) / 12
-    noise = 0.03 * correlated_residuals(300, 25, 0.57, np.random.default_rng(2))
-
-    fits = [growth_rate(np.exp(each), hours, np.arange(25), residual_lag1=0.0) for each in noise]
-
-    assert np.mean([fit.residual_lag1 for fit in fits]) == pytest.approx(0.57, abs=0.1)
-
-
-def test_on_a_short_track_the_assumed_lag1_decides_on_the_error():
-    hours = np.arange(6) / 12
-    size = np.exp(0.8 * hours + 0.03 * np.array([0.1, -0.4, 0.3, 0.2, -0.5, 0.3]))
-
-    errors = [growth_rate(size, hours, np.arange(6), residual_lag1=lag1).se_per_h for lag1 in (0.0, 0.4, 0.8)]
-
-    assert errors[0] < errors[1] < errors[2]
-
-
-@pytest.mark.parametrize("model", ["exponential", "linear"])
-def test_linear_and_exponential_growth_are_told_apart(model):
-    hours = np.arange(20) / 10
-    size = 3 + 3 * hours if model == "linear" else 3 * np.exp(0.6 * hours)
-    size = size * np.exp(0.005 * np.random.default_rng(0).normal(size=20))
-
-    assert growth_rate(size, hours, np.arange(20), residual_lag1=0.5).model == model
-
-
-def test_four_frames_tell_no_growth_model_and_no_lag1():
-    fit = growth_rate([1.0, 1.2, 1.3, 1.6], [0, 1, 2, 3], [0, 1, 2, 3], residual_lag1=0.5)
-
-    assert fit.model is None
-    assert math.isnan(fit.residual_lag1)
-
-
-@pytest.mark.parametrize(
-    ("size", "time_h", "frame", "message"),
-    [
-        ([1, 2, 3], [0, 1], [0, 1, 2], r"shapes \(3,\), \(2,\) and \(3,\)"),
-        ([1, 2], [0, 1], [0, 1], "there are 2 frames; a growth rate with an error needs 3"),
-        ([1, 0, 2], [0, 1, 2], [4, 5, 6], "size in frame 5 is 0; sizes must be above 0"),
-        ([1, 2, 3], [0, 1, 1], [0, 1, 2], "frames and times must increase"),
-    ],
-)
-def test_what_cannot_be_fitted_is_refused(size, time_h, frame, message):
-    with pytest.raises(ValueError, match=message):
-        growth_rate(size, time_h, frame, residual_lag1=0.5)
-
-
-def test_one_bad_mask_is_a_lone_jump_and_its_neighbours_are_jumps_too():
-    area_um2 = np.array([10, 10.1, 15, 10.2, 10.3])
-
-    jumps, lone = area_jumps(area_um2, np.arange(5), np.ones(5, int), area_jump=0.2)
-
-    assert jumps.tolist() == [False, True, True, True, False]
-    assert lone.tolist() == [False, False, True, False, False]
-
-
-def test_a_lasting_step_of_the_area_is_a_jump_but_not_a_lone_one():
-    jumps, lone = area_jumps(np.array([10.0, 10, 20, 20]), np.arange(4), np.ones(4, int), area_jump=0.2)
-
-    assert jumps.tolist() == [False, True, True, False]
-    assert not lone.any()
-
-
-@pytest.mark.parametrize("bad", [0, 4])
-def test_a_bad_mask_at_either_end_of_a_track_is_a_lone_jump(bad):
-    area_um2 = np.full(5, 10.0)
-    area_um2[bad] = 6
-
-    assert np.flatnonzero(area_jumps(area_um2, np.arange(5), np.ones(5, int), area_jump=0.2)[1]).tolist() == [bad]
-
-
-def test_steady_growth_at_a_slow_frame_rate_is_no_jump_and_neither_is_a_gap():
-    frame = np.array([0, 1, 2, 5, 6, 0, 1, 2])
-    track = np.array([1, 1, 1, 1, 1, 2, 2, 2])
-
-    jumps, lone = area_jumps(3 * 2 ** (frame / 2), frame, track, area_jump=0.2)
-
-    assert not jumps.any()
-    assert not lone.any()
-
-
-def test_without_neighbours_nothing_jumps():
-    jumps, lone = area_jumps(np.array([1.0, 50.0]), np.array([0, 0]), np.array([1, 2]), area_jump=0.2)
-
-    assert not jumps.any()
-    assert not lone.any()
 
 
 def test_a_family_has_its_mother_sister_founder_and_generation():
@@ -253,6 +86,45 @@ def test_sizes_are_those_of_the_fit_at_birth_and_division():
     assert growth.loc[3, "size_birth"] == pytest.approx(0.4 * AT_DIVISION)
     assert growth.loc[[2, 3], "division_ratio"].tolist() == pytest.approx([0.6, 0.4])
     assert math.isnan(growth.loc[1, "division_ratio"])
+
+
+def test_without_noise_the_error_of_a_size_is_what_growth_does_in_an_interval_around_the_event():
+    growth, _ = tables_of(FRAME_TIME_H, FAMILY, FAMILY_LINEAGE)
+    growth = growth.set_index("track")
+
+    # uniform over 0.25 h before and after; the size changes by ln 2 an hour
+    relative = math.log(2) * 0.25 / math.sqrt(3)
+    assert growth.loc[1, "size_division_se"] == pytest.approx(AT_DIVISION * relative, rel=1e-6)
+    assert growth.loc[2, "size_birth_se"] == pytest.approx(0.6 * AT_DIVISION * relative, rel=1e-6)
+    assert growth.loc[[2, 3], ["size_division_se", "added_size_se"]].isna().all(axis=None)
+
+
+def test_the_added_size_is_less_uncertain_than_birth_and_division_are_together():
+    noise = np.exp([0.02, -0.03, 0.01, 0.03])
+    sizes = {1: MOTHER, 2: dict(enumerate(2 ** FRAME_TIME_H[5:9] * noise, start=5)), 3: FAMILY[3]}
+    lineage = pd.concat(
+        [
+            FAMILY_LINEAGE.assign(end=["division", "division", "left"], division_frame=[5, 9, None]),
+            lineage_table((4, 2, 9, 9, "division", "movie_end", None), (5, 2, 9, 9, "division", "movie_end", None)),
+        ]
+    )
+
+    growth = tables_of(FRAME_TIME_H, {**sizes, 4: {9: 2.0}, 5: {9: 2.0}}, lineage)[0].set_index("track").loc[2]
+
+    ends = growth["size_birth_se"], growth["size_division_se"]
+    assert 0 < growth["added_size_se"] < sum(ends)
+    assert growth["added_size_se"] > max(ends)  # where birth is drawn too small, division is drawn too large
+
+
+def test_the_interval_of_the_doubling_time_is_that_of_the_rate():
+    rng = np.random.default_rng(5)
+    sizes = {1: dict(enumerate(2**FRAME_TIME_H * np.exp(0.02 * rng.normal(size=10))))}
+
+    growth, _ = tables_of(FRAME_TIME_H, sizes, lineage_table((1, None, 0, 9, "movie_start", "movie_end", None)))
+
+    row = growth.iloc[0]
+    assert row["doubling_time_lo95_h"] == pytest.approx(math.log(2) / row["growth_rate_hi95_per_h"])
+    assert row["doubling_time_hi95_h"] == pytest.approx(math.log(2) / row["growth_rate_lo95_per_h"])
 
 
 def test_a_cycle_time_needs_birth_and_division_and_the_others_count_their_time_at_risk():
@@ -292,10 +164,12 @@ def test_frames_not_usable_are_left_out_of_the_fit_but_observed():
     cells.loc[3, ["size", "usable"]] = [50.0, False]
     lineage = lineage_table((1, None, 0, 9, "movie_start", "movie_end", None))
 
-    growth, _ = growth_tables(cells, lineage, FRAME_TIME_H, movie="m", division="fission", events=[], **SETTINGS)
+    growth, _, local = growth_tables(cells, lineage, FRAME_TIME_H, movie="m", division="fission", events=[], **SETTINGS)
 
     assert growth.loc[0, "growth_rate_per_h"] == pytest.approx(math.log(2))
     assert growth.loc[0, ["frames_observed", "fit_frames"]].tolist() == [10, 9]
+    assert np.flatnonzero(local["growth_rate_per_h"].isna()).tolist() == [3]
+    assert local["growth_rate_per_h"].dropna().to_numpy() == pytest.approx(math.log(2))
 
 
 def test_growth_that_halves_at_an_event_is_null_in_growth_and_right_in_fits():

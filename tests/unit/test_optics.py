@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import distance_transform_edt
 
-from cytolapse.optics import camera_counts
+from cytolapse.optics import camera_counts, stage_drift
 from cytolapse.simulation import NUCLEI, Simulation, simulate_movie
 
 SMALL = Simulation(frames=3, height_px=96, width_px=96, founders=2)
@@ -111,3 +111,58 @@ def test_a_drifting_stage_moves_all_cells_alike():
     shift_um = both.assign(shift=both["y_um_moved"] - both["y_um_still"]).groupby("frame")["shift"].agg(["min", "max"])
     assert (shift_um["max"] - shift_um["min"]).max() < 1e-9
     assert shift_um["max"].abs().max() > 0.05
+
+
+def test_a_stage_that_jumps_stands_still_between_jumps():
+    jumping = replace(SMALL, frames=200, jumps_per_h=1.0, jump_um=5.0)
+
+    far_um = np.hypot(*np.diff(stage_drift(jumping, np.random.default_rng(0)), axis=0).T)
+
+    # one jump an hour, in 200 frames of 5 minutes
+    assert (far_um > 0).sum() == pytest.approx(200 / 12, abs=10)
+    assert far_um[far_um > 0].mean() == pytest.approx(5, rel=0.6)
+
+
+def test_frames_out_of_focus_are_blurred_and_the_others_are_not():
+    some = replace(SMALL, frames=8, modality="fluorescence", defocus_fraction=0.5, defocus_sigma_um=1.0)
+
+    blurred, sharp = (
+        simulate_movie(each, 1).movie[:, 0].astype(float) for each in (some, replace(some, defocus_fraction=0))
+    )
+
+    contrast = np.abs(np.diff(blurred)).max(axis=(1, 2)) / np.abs(np.diff(sharp)).max(axis=(1, 2))
+    assert 0 < (contrast < 0.6).sum() < 8
+    assert ((contrast < 0.6) | (contrast > 0.9)).all()
+
+
+def test_the_background_drifts_by_its_share_an_hour():
+    drifting = replace(DARK, frames=25, background_au=1000.0, background_drift_per_h=-0.2)
+
+    background_au = simulate_movie(drifting, 0).movie[:, 1].astype(float).mean(axis=(1, 2)) - 100
+
+    assert background_au[0] == pytest.approx(1000, rel=0.01)
+    assert background_au[-1] == pytest.approx(600, rel=0.01)
+
+
+def test_a_reporter_looked_at_in_each_third_frame_is_0_between():
+    movie = simulate_movie(replace(SMALL, frames=7, reporter_every_frames=3), 1).movie
+
+    assert movie[:, 1].any(axis=(1, 2)).tolist() == [True, False, False, True, False, False, True]
+    assert movie[:, 0].any(axis=(1, 2)).all()
+
+
+def test_autofluorescence_and_crosstalk_add_to_the_reporter_of_silent_cells():
+    silent = replace(SMALL, frames=1, modality="fluorescence", silent_fraction=0.999999, background_au=0.0)
+    silent = replace(silent, height_px=200, width_px=200)
+    silent = replace(silent, vignetting=0.0, tilt=0.0, offset_au=0.0, read_noise_e=0.0, electrons_per_au=5.0)
+
+    nothing, own, leaked = (
+        simulate_movie(replace(silent, **change), 1)
+        for change in ({}, {"autofluorescence_au_per_um3": 50_000.0}, {"crosstalk": 0.02})
+    )
+
+    volume_um3 = nothing.cells["volume_um3"].sum()
+    before_au = nothing.movie[0, 1].astype(float).sum()
+    assert own.movie[0, 1].astype(float).sum() - before_au == pytest.approx(50_000 * volume_um3, rel=0.05)
+    marker_au = nothing.movie[0, 0].astype(float).sum()
+    assert leaked.movie[0, 1].astype(float).sum() - before_au == pytest.approx(0.02 * marker_au, rel=0.05)

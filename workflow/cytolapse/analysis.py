@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cytolapse.cycles import cell_ids
 from cytolapse.expression import measure_expression
-from cytolapse.growth import LEAST_FIT_FRAMES, area_jumps, cell_ids, growth_tables
+from cytolapse.fits import LEAST_FIT_FRAMES
+from cytolapse.growth import growth_tables
+from cytolapse.jumps import area_jumps
 from cytolapse.movies import frame_times_h
 from cytolapse.movies import pixel_size_um as size_of_pixel_um
 from cytolapse.tables import SIZE_UNITS, empty_table, read_metadata, read_table, schema, typed, write_table
@@ -189,7 +192,9 @@ def _analyse(
     tracked = cells.loc[cells["track"].notna(), ["track", "frame", "time_h", "unusable"]]
     size = cells.loc[tracked.index, size_column].to_numpy(float)
     sizes = tracked.drop(columns="unusable").assign(size=size, usable=~tracked["unusable"] & (size > 0))
-    growth_table, fits = growth_tables(sizes.reset_index(drop=True), lineage, frame_time_h, movie=movie, **growth)
+    sizes = sizes.reset_index(drop=True)
+    growth_table, fits, local = growth_tables(sizes, lineage, frame_time_h, movie=movie, **growth)
+    cells = cells.join(local.set_index(tracked.index))
     birth_h = growth_table.drop_duplicates("cell_id").set_index("cell_id")["cell_birth_time_h"]
     cells["age_h"] = cells["time_h"] - cells["cell_id"].map(birth_h).astype(float)
     cells = cells.drop(columns="unusable").sort_values(["frame", "label"], ignore_index=True)

@@ -5,15 +5,17 @@ field, beyond which cells are forgotten.
 """
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from cytolapse.contacts import distance_to_segments, push_apart
+from cytolapse.lifecycle import division_sizes, division_times, lognormal, sizes
 from cytolapse.rods import rod_area, rod_length, rod_volume
 from cytolapse.scenarios import Simulation
 
-_WAVES, _NUCLEOLI = 6, 2
+_WAVES, _NUCLEOLI, _OUTLINE_WAVES = 6, 2, 4
 _GROWTH_A_STEP = 0.02  # so little that neighbours are pushed, never run through
 
 _CELL = np.dtype(
@@ -37,9 +39,13 @@ _CELL = np.dtype(
         ("clock_h", "f8"),  # up to when this cell has been advanced
         ("activity", "f8"),  # logarithm of the reporter's production over its mean
         ("marker_au_per_um3", "f8"),
-        ("total_au", "f8"),
+        ("total_au", "f8"),  # of the reporter that is seen
+        ("dark_au", "f8"),  # of that which has yet to mature
+        ("makes_reporter", "?"),
         ("waves", "f8", (_WAVES, 3)),
         ("nucleoli", "f8", (_NUCLEOLI, 2)),
+        ("bend_rad", "f8"),  # from pole to pole
+        ("outline", "f8", (_OUTLINE_WAVES, 2)),  # cosine and sine of the waves in the outline
     ]
 )
 
@@ -70,7 +76,7 @@ def cell_shapes(cells: np.ndarray, time_h: float | np.ndarray, parameters: Simul
     parameters : Simulation
         What is simulated.
     """
-    size = cells["birth_size"] * np.exp(cells["growth_rate_per_h"] * (time_h - cells["birth_time_h"]))
+    size = sizes(cells, time_h, parameters)
     grown = (size - cells["birth_size"]) / (cells["division_size"] - cells["birth_size"])
     late = parameters.constriction_fraction
     constriction = np.clip((grown - 1 + late) / late, 0, 1) if late else np.zeros(len(cells))
@@ -153,11 +159,16 @@ class Colony:
         self.time_h = time_h
         self._forget(drift_um)
 
+    def bleach(self) -> None:
+        """Take from every cell what one exposure destroys."""
+        for light in ("total_au", "marker_au_per_um3"):
+            self.cells[light] *= 1 - self.parameters.bleaching_per_frame
+
     def _grow(self) -> None:
         """Bring every cell, and its daughters, to the present."""
         p = self.parameters
         while len(self.cells):
-            due_h = division_time(self.cells)
+            due_h = division_times(self.cells, p)
             divides = due_h <= self.time_h
             _express(self.cells, np.minimum(due_h, self.time_h), p, self.rng)
             if not divides.any():
@@ -179,6 +190,7 @@ class Colony:
             daughters["birth_size"] = share * mothers["division_size"]
             daughters["birth_share"] = share
             daughters["total_au"] = share * mothers["total_au"]
+            daughters["dark_au"] = share * mothers["dark_au"]
             _set_out(daughters, p, rng)
             _place_daughters(daughters, mothers, shape, sign, p, rng)
             pair.append(daughters)
@@ -200,16 +212,11 @@ class Colony:
         self.cells = self.cells[outside_um <= far_um]
 
 
-def division_time(cells: np.ndarray) -> np.ndarray:
-    """When each cell divides, in hours, from its sizes and growth rate."""
-    return cells["birth_time_h"] + np.log(cells["division_size"] / cells["birth_size"]) / cells["growth_rate_per_h"]
-
-
 def _set_out(cells: np.ndarray, p: Simulation, rng: np.random.Generator) -> None:
     """Draw what a cell gets at birth: rate, added size, share and texture."""
     n = len(cells)
-    cells["growth_rate_per_h"] = _lognormal(p.growth_rate_per_h, p.growth_rate_cv, n, rng)
-    cells["division_size"] = cells["birth_size"] + _lognormal(p.birth_size, p.added_size_cv, n, rng)
+    cells["growth_rate_per_h"] = lognormal(p.growth_rate_per_h, p.growth_rate_cv, n, rng)
+    cells["division_size"] = division_sizes(cells["birth_size"], cells["growth_rate_per_h"], p, rng)
     cells["share"] = np.clip(rng.normal(0.5, p.share_sd, n), 0.4, 0.6)
     direction = rng.uniform(0, 2 * math.pi, (n, _WAVES))
     number = rng.uniform(1.2, 3.0, (n, _WAVES)) * 2 * math.pi / p.width_of_cell_um
@@ -217,26 +224,38 @@ def _set_out(cells: np.ndarray, p: Simulation, rng: np.random.Generator) -> None
     cells["waves"][..., 1] = number * np.sin(direction)
     cells["waves"][..., 2] = rng.uniform(0, 2 * math.pi, (n, _WAVES))
     cells["nucleoli"] = rng.uniform(-0.55, 0.55, (n, _NUCLEOLI, 2))
+    if p.bend_rad:
+        cells["bend_rad"] = rng.normal(0, p.bend_rad, n)
+    if p.irregularity:
+        cells["outline"] = rng.normal(0, p.irregularity / math.sqrt(2 * _OUTLINE_WAVES), (n, _OUTLINE_WAVES, 2))
 
 
 def _founders(p: Simulation, rng: np.random.Generator) -> np.ndarray:
     n = p.founders
     cells = np.zeros(n, _CELL)
     cells["cell"] = np.arange(1, n + 1)
-    cells["width_um"] = _lognormal(p.width_of_cell_um, p.width_of_cell_cv, n, rng)
+    cells["width_um"] = lognormal(p.width_of_cell_um, p.width_of_cell_cv, n, rng)
     aspect = p.birth_length_um / p.width_of_cell_um
-    cells["aspect"] = np.maximum(_lognormal(aspect, 0.1, n, rng), 1)
-    cells["birth_size"] = _lognormal(p.birth_size, p.added_size_cv / math.sqrt(3), n, rng)
-    cells["marker_au_per_um3"] = _lognormal(p.marker_au_per_um3, p.marker_cv, n, rng)
+    cells["aspect"] = np.maximum(lognormal(aspect, 0.1, n, rng), 1)
+    cells["birth_size"] = lognormal(p.birth_size, p.division_cv / math.sqrt(3), n, rng)
+    cells["marker_au_per_um3"] = lognormal(p.marker_au_per_um3, p.marker_cv, n, rng)
     _set_out(cells, p, rng)
     # in a growing population the young are twice as many as those about to divide
     age = -np.log2(1 - rng.uniform(0, 1, n) / 2)
-    cycle_h = np.log(cells["division_size"] / cells["birth_size"]) / cells["growth_rate_per_h"]
-    cells["birth_time_h"] = -age * cycle_h
+    # all lies before any shift: born at 0, a cell would divide at the end of its cycle
+    cells["birth_time_h"] = -age * division_times(cells, replace(p, shift_time_h=0.0))
     cells["activity"] = rng.normal(0, p.reporter_sd, n)
     memory = p.growth_rate_per_h * p.reporter_memory_h
     concentration = p.reporter_au_per_um3 * np.exp(cells["activity"] * memory / (1 + memory))
-    cells["total_au"] = concentration * cell_shapes(cells, 0.0, p).volume_um3
+    # what has yet to mature over what is seen, where both grow with the cells
+    unripe = p.growth_rate_per_h * p.maturation_h
+    cells["total_au"] = concentration * cell_shapes(cells, 0.0, p).volume_um3 / (1 + unripe)
+    cells["makes_reporter"] = True
+    if p.silent_fraction:
+        cells["makes_reporter"] = rng.uniform(size=n) >= p.silent_fraction
+    cells["dark_au"] = cells["total_au"] * unripe
+    for pool in ("total_au", "dark_au"):
+        cells[pool] *= cells["makes_reporter"]
     if p.kind == "nucleus":
         cells["vy_um_per_h"], cells["vx_um_per_h"] = rng.normal(0, p.speed_um_per_h / math.sqrt(2), (2, n))
     _place_founders(cells, p, rng)
@@ -303,7 +322,12 @@ def _express(cells: np.ndarray, until_h: np.ndarray, p: Simulation, rng: np.rand
     """Make reporter until a time: d total / dt = activity times volume."""
     span_h = until_h - cells["clock_h"]
     middle = cell_shapes(cells, cells["clock_h"] + span_h / 2, p)
-    cells["total_au"] += production_rate(cells, middle, p) * span_h
+    made_au = production_rate(cells, middle, p) * span_h
+    if p.maturation_h:
+        cells["dark_au"] += made_au
+        made_au = cells["dark_au"] * -np.expm1(-span_h / p.maturation_h)
+        cells["dark_au"] -= made_au
+    cells["total_au"] += made_au
     kept = np.exp(-span_h / p.reporter_memory_h)
     noise = rng.normal(0, 1, len(cells)) * p.reporter_sd * np.sqrt(1 - kept**2)
     cells["activity"] = cells["activity"] * kept + noise
@@ -314,7 +338,7 @@ def production_rate(cells: np.ndarray, shapes: Shapes, parameters: Simulation) -
     """Reporter that each cell makes, in au/h: what keeps the mean concentration at the mean growth rate."""
     p = parameters
     mean = p.growth_rate_per_h * p.reporter_au_per_um3 * math.exp(-(p.reporter_sd**2) / 2)
-    return mean * np.exp(cells["activity"]) * shapes.volume_um3
+    return mean * np.exp(cells["activity"]) * shapes.volume_um3 * cells["makes_reporter"]
 
 
 def _move(cells: np.ndarray, span_h: float, p: Simulation, rng: np.random.Generator) -> None:
@@ -330,8 +354,3 @@ def _move(cells: np.ndarray, span_h: float, p: Simulation, rng: np.random.Genera
             velocity += rng.normal(0, p.speed_um_per_h / math.sqrt(2) * math.sqrt(1 - kept**2), n)
             cells[f"{axis}_um"] += velocity * span_h
     cells["angle_rad"] += rng.normal(0, p.jitter_rad_per_sqrt_h * math.sqrt(span_h), n)
-
-
-def _lognormal(mean: float, cv: float, count: int, rng: np.random.Generator) -> np.ndarray:
-    variance = math.log1p(cv**2)
-    return mean * np.exp(rng.normal(-variance / 2, math.sqrt(variance), count))

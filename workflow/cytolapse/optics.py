@@ -53,8 +53,10 @@ def draw_scene(cells: np.ndarray, shapes: Shapes, drift_um: np.ndarray, pad_px: 
         density = drawn.thickness_um * drawn.texture
         density /= density.sum()
         density = density[inner]
-        marker_au[window] += cell["marker_au_per_um3"] * shapes.volume_um3[row] * density
-        reporter_au[window] += cell["total_au"] * density
+        cell_marker_au = cell["marker_au_per_um3"] * shapes.volume_um3[row]
+        own_au = p.autofluorescence_au_per_um3 * shapes.volume_um3[row] + p.crosstalk * cell_marker_au
+        marker_au[window] += cell_marker_au * density
+        reporter_au[window] += (cell["total_au"] + own_au) * density
         thickness[window] += drawn.thickness_um[inner] / height_um
         deeper = drawn.depth_um[inner] < depth_um[window]
         depth_um[window][deeper] = drawn.depth_um[inner][deeper]
@@ -75,17 +77,46 @@ def _drawn(cell: np.void, shape: Shapes, centre_px: np.ndarray, p: Simulation) -
     pixel_um = p.pixel_size_um
     cos, sin = math.cos(cell["angle_rad"]), math.sin(cell["angle_rad"])
     half_um, radius_um = shape.length_um / 2, shape.width_um / 2
-    reach_px = [(half_um - radius_um) * abs(part) / pixel_um + radius_um / pixel_um + 1.5 for part in (cos, sin)]
+    # room for the bow of a bent rod, or the waves of an irregular outline
+    extra_um = shape.length_um * (abs(cell["bend_rad"]) / 8 + 0.5 * float(np.abs(cell["outline"]).sum()))
+    reach_px = [
+        (half_um - radius_um) * abs(part) / pixel_um + (radius_um + extra_um) / pixel_um + 1.5 for part in (cos, sin)
+    ]
     corner = [math.floor(c - r) for c, r in zip(centre_px, reach_px, strict=True)]
     stop = [math.ceil(c + r) + 1 for c, r in zip(centre_px, reach_px, strict=True)]
     y_um = (np.arange(corner[0], stop[0])[:, None] - centre_px[0]) * pixel_um
     x_um = (np.arange(corner[1], stop[1])[None, :] - centre_px[1]) * pixel_um
     along_um, across_um = y_um * cos + x_um * sin, x_um * cos - y_um * sin
     if p.kind == "rod":
+        along_um, across_um = _unbent(along_um, across_um, cell["bend_rad"] / shape.length_um)
         thickness_um, depth_um = _rod_profile(along_um, across_um, shape, pixel_um)
     else:
-        thickness_um, depth_um = _ellipse_profile(along_um, across_um, shape, pixel_um, p.height_of_cell_um)
+        reach = _outline(along_um / half_um, across_um / radius_um, cell["outline"] * (1 - shape.constriction))
+        thickness_um, depth_um = _ellipse_profile(
+            along_um / reach, across_um / reach, shape, pixel_um, p.height_of_cell_um
+        )
     return _Drawn((corner[0], corner[1]), thickness_um, depth_um, _texture(cell, y_um, x_um, shape, p))
+
+
+def _unbent(along_um: np.ndarray, across_um: np.ndarray, curvature_per_um: float) -> tuple[np.ndarray, np.ndarray]:
+    """Along and across an arc through the centre; what lies around it keeps its area."""
+    if not curvature_per_um:
+        return along_um, across_um
+    radius_um = 1 / curvature_per_um
+    turn_rad = np.arctan2(along_um * np.sign(radius_um), (radius_um - across_um) * np.sign(radius_um))
+    offset_um = radius_um - np.sign(radius_um) * np.hypot(along_um, radius_um - across_um)
+    return turn_rad * radius_um, offset_um
+
+
+def _outline(u: np.ndarray, v: np.ndarray, waves: np.ndarray) -> np.ndarray | float:
+    """How far an irregular outline reaches beyond its ellipse, towards each pixel; the area is that of the ellipse."""
+    if not waves.any():
+        return 1.0
+    angle = np.arctan2(v, u)
+    reach = np.ones_like(angle)
+    for order, (cosine, sine) in enumerate(waves, start=2):
+        reach += cosine * np.cos(order * angle) + sine * np.sin(order * angle)
+    return np.maximum(reach, 0.3) / math.sqrt(1 + (waves**2).sum() / 2)
 
 
 def _rod_profile(along_um: np.ndarray, across_um: np.ndarray, shape: Shapes, pixel_um: float):
@@ -156,6 +187,7 @@ class Optics(NamedTuple):
     grain: np.ndarray  # relative brightness of the pad under phase contrast
     fluorescence: np.ndarray  # optical transfer functions, of the padded scene
     phase: np.ndarray
+    defocus: np.ndarray
     pad_px: int
 
 
@@ -185,7 +217,8 @@ def set_up_optics(parameters: Simulation, rng: np.random.Generator) -> Optics:
     grain = 1 + p.phase_grain * grain / max(float(grain.std()), 1e-9)
     wide_um = max(p.psf_sigma_um, p.haze_sigma_um, _WIDE_HALO * p.halo_sigma_um if p.modality == "phase" else 0)
     pad_px = math.ceil(2.5 * wide_um / p.pixel_size_um)
-    return Optics(light / light.mean(), grain, *_transfer_functions(p, pad_px), pad_px)
+    defocus = _gaussian_transfer(p, pad_px, p.defocus_sigma_um)
+    return Optics(light / light.mean(), grain, *_transfer_functions(p, pad_px), defocus, pad_px)
 
 
 def _transfer_functions(p: Simulation, pad_px: int) -> tuple[np.ndarray, np.ndarray]:
@@ -213,14 +246,26 @@ def _gaussian_transfer(p: Simulation, pad_px: int, sigma_um: float) -> np.ndarra
 
 
 def stage_drift(parameters: Simulation, rng: np.random.Generator) -> np.ndarray:
-    """Where the field begins in each frame, (frames, 2) in micrometres: a random walk from 0."""
+    """Where the field begins in each frame, (frames, 2) in micrometres: a random walk with jumps, from 0."""
     p = parameters
     steps = rng.normal(0, p.drift_um_per_sqrt_h * math.sqrt(p.frame_interval_min / 60), (p.frames, 2))
+    if p.jumps_per_h:
+        jumps = rng.poisson(p.jumps_per_h * p.frame_interval_min / 60, p.frames) > 0
+        towards = rng.uniform(-math.pi, math.pi, p.frames)
+        far_um = rng.exponential(p.jump_um, p.frames) * jumps
+        steps += far_um[:, None] * np.stack([np.cos(towards), np.sin(towards)], axis=1)
     steps[0] = 0
     return steps.cumsum(axis=0)
 
 
-def image_scene(scene: Scene, optics: Optics, parameters: Simulation) -> tuple[np.ndarray, np.ndarray]:
+def frames_out_of_focus(parameters: Simulation, rng: np.random.Generator) -> np.ndarray:
+    """Which frames are out of focus, bool of shape (frames,)."""
+    return rng.uniform(size=parameters.frames) < parameters.defocus_fraction
+
+
+def image_scene(
+    scene: Scene, optics: Optics, parameters: Simulation, time_h: float, *, out_of_focus: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """Light on the camera, in au above its offset: of the channel to segment, and of the reporter.
 
     Parameters
@@ -231,19 +276,25 @@ def image_scene(scene: Scene, optics: Optics, parameters: Simulation) -> tuple[n
         As `set_up_optics` gives.
     parameters : Simulation
         What is simulated.
+    time_h : float
+        Since the first frame: the background drifts.
+    out_of_focus : bool
+        Blur what is seen.
 
     Returns
     -------
     two arrays of shape (y, x)
     """
     p = parameters
-    reporter_au = _seen(scene.reporter_au, optics.fluorescence, optics.pad_px, p)
-    reporter_au = optics.light * (p.background_au + np.maximum(reporter_au, 0))
+    blur = optics.defocus if out_of_focus else 1.0
+    background_au = p.background_au * max(1 + p.background_drift_per_h * time_h, 0)
+    reporter_au = _seen(scene.reporter_au, optics.fluorescence * blur, optics.pad_px, p)
+    reporter_au = optics.light * (background_au + np.maximum(reporter_au, 0))
     if p.modality == "phase":
-        contrast = _seen(scene.thickness, optics.phase, optics.pad_px, p)
+        contrast = _seen(scene.thickness, optics.phase * blur, optics.pad_px, p)
         return p.phase_level_au * optics.light * optics.grain * np.maximum(1 + contrast, 0.12), reporter_au
-    marker_au = _seen(scene.marker_au, optics.fluorescence, optics.pad_px, p)
-    return optics.light * (p.background_au + np.maximum(marker_au, 0)), reporter_au
+    marker_au = _seen(scene.marker_au, optics.fluorescence * blur, optics.pad_px, p)
+    return optics.light * (background_au + np.maximum(marker_au, 0)), reporter_au
 
 
 def _seen(scene: np.ndarray, transfer: np.ndarray, pad_px: int, p: Simulation) -> np.ndarray:

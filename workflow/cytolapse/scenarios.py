@@ -9,11 +9,16 @@ _CHOICES = {
     "kind": ("rod", "nucleus"),
     "modality": ("fluorescence", "phase"),
     "grows": ("length", "area", "volume"),
+    "division_rule": ("adder", "sizer", "timer"),
     "bits": (12, 16),
 }
-_FROM_ZERO_BELOW_ONE = ("constriction_fraction", "haze_fraction", "vignetting", "tilt")
+_FROM_ZERO_BELOW_ONE = (
+    *("constriction_fraction", "haze_fraction", "vignetting", "tilt", "bleaching_per_frame", "silent_fraction"),
+    *("irregularity", "defocus_fraction"),
+)
 _MAY_BE_ZERO = (
-    *("founders", "surround_um", "growth_rate_cv", "width_of_cell_cv", "added_size_cv", "share_sd"),
+    *("founders", "surround_um", "growth_rate_cv", "width_of_cell_cv", "division_cv", "share_sd", "bend_rad"),
+    *("shift_time_h", "jumps_per_h", "jump_um", "maturation_h", "autofluorescence_au_per_um3", "crosstalk"),
     *("division_angle_rad", "speed_um_per_h", "jitter_um_per_sqrt_h", "jitter_rad_per_sqrt_h", "drift_um_per_sqrt_h"),
     *("reporter_au_per_um3", "reporter_sd", "marker_au_per_um3", "marker_cv", "texture_cv", "halo_fraction"),
     *("phase_contrast", "phase_level_au", "phase_grain", "background_au", "offset_au", "read_noise_e"),
@@ -37,6 +42,12 @@ def _check_ranges(p: "Simulation") -> None:
         elif name in _MAY_BE_ZERO:
             if not value >= 0:
                 raise ValueError(f"{name} is {value:g}; it must not be below 0")
+        elif name == "growth_trend":
+            if not -0.5 <= value <= 1:
+                raise ValueError(f"growth_trend is {value:g}; it must lie in -0.5 to 1")
+        elif name == "background_drift_per_h":
+            if not math.isfinite(value):
+                raise ValueError(f"background_drift_per_h is {value:g}; it must be a number")
         elif not value > 0:
             raise ValueError(f"{name} is {value:g}; it must be above 0")
     if p.birth_length_um < 1.5 * p.width_of_cell_um and p.kind == "rod":
@@ -73,15 +84,30 @@ class Simulation:
         of a nucleus is proportional to its area.
     growth_rate_per_h, growth_rate_cv : float
         d ln(size)/dt: mean, and coefficient of variation between cells.
+    growth_trend : float
+        Rise of the rate over one doubling time from birth, as a share of the
+        cell's own rate, which it has in the middle; -0.5 to 1.
+    shift_time_h, shift_factor : float
+        When all cells change their pace (0: never), and by what the rate is
+        multiplied from then on.
+    division_rule : {'adder', 'sizer', 'timer'}
+        What decides when a cell divides: a size added since birth, a size, or
+        a time since birth.
     birth_length_um, width_of_cell_um : float
         Of the mean cell at birth; for a nucleus its two axes.
     width_of_cell_cv : float
         Between founders; daughters inherit the width.
     height_of_cell_um : float
         Of a nucleus, all its life. A rod is as high as wide.
-    added_size_cv : float
-        Of the size added between birth and division, the mean of which is the
-        mean size at birth.
+    bend_rad : float
+        Standard deviation of the angle by which a rod bends from pole to pole;
+        its length, along the midline, its area and volume stay the same.
+    irregularity : float
+        Relative depth of the waves in the outline of a nucleus; its area stays
+        the same, length and width are then those of the ellipse behind it.
+    division_cv : float
+        Coefficient of variation of what the rule of division fixes: added
+        size, size at division, or time.
     share_sd : float
         Standard deviation of the share of size that a daughter gets; mean 1/2.
     constriction_fraction : float
@@ -94,20 +120,34 @@ class Simulation:
         correlation time of the velocity.
     jitter_um_per_sqrt_h, jitter_rad_per_sqrt_h : float
         Brownian motion of rods.
-    drift_um_per_sqrt_h : float
-        Random walk of the stage, along each axis.
+    drift_um_per_sqrt_h, jumps_per_h, jump_um : float
+        Random walk of the stage, along each axis; jumps of the stage, and how
+        far they go on average.
     reporter_au_per_um3 : float
-        Mean concentration of the reporter, in camera counts.
+        Mean concentration of the reporter, mature and not, in camera counts.
     reporter_sd : float
         Standard deviation of the logarithm of the reporter's production.
     reporter_memory_h : float
         Correlation time of it, through divisions.
+    reporter_every_frames : int
+        The reporter is looked at in each nth frame; planes between are 0.
+    silent_fraction : float
+        Share of founders that make no reporter, and neither do their daughters.
+    maturation_h : float
+        Mean time until new reporter is seen; 0 for at once.
+    bleaching_per_frame : float
+        Share of what shines that each exposure destroys.
+    autofluorescence_au_per_um3, crosstalk : float
+        What any cell shows in the channel of the reporter, and the share of
+        the marker's light that is seen there.
     marker_au_per_um3, marker_cv : float
         Concentration of the marker, and its variation between founders.
     texture_cv : float
         Relative variation of density inside a cell.
     psf_sigma_um : float
         Width of the Gaussian that stands for the point spread function.
+    defocus_fraction, defocus_sigma_um : float
+        Share of frames that are out of focus, and the blur of these.
     haze_fraction, haze_sigma_um : float
         Share of the fluorescence that comes from out of focus, and its width.
     halo_fraction, halo_sigma_um, phase_contrast : float
@@ -115,8 +155,9 @@ class Simulation:
     phase_level_au, phase_grain : float
         Brightness of the empty field, and relative amplitude of its fixed
         pattern.
-    background_au : float
-        Background of the fluorescence per pixel, above the camera's offset.
+    background_au, background_drift_per_h : float
+        Background of the fluorescence per pixel, above the camera's offset,
+        and its relative change per hour.
     vignetting, tilt : float
         Loss of light towards the corners, and change from edge to edge, as
         shares. The mean over the field stays 1.
@@ -142,11 +183,17 @@ class Simulation:
     grows: str = "length"
     growth_rate_per_h: float = 1.0
     growth_rate_cv: float = 0.1
+    growth_trend: float = 0.0
+    shift_time_h: float = 0.0
+    shift_factor: float = 1.0
+    division_rule: str = "adder"
+    division_cv: float = 0.12
     birth_length_um: float = 2.4
     width_of_cell_um: float = 0.9
     width_of_cell_cv: float = 0.03
     height_of_cell_um: float = 5.0
-    added_size_cv: float = 0.12
+    bend_rad: float = 0.0
+    irregularity: float = 0.0
     share_sd: float = 0.02
     constriction_fraction: float = 0.25
     division_angle_rad: float = 0.08
@@ -155,13 +202,23 @@ class Simulation:
     jitter_um_per_sqrt_h: float = 0.15
     jitter_rad_per_sqrt_h: float = 0.1
     drift_um_per_sqrt_h: float = 0.0
+    jumps_per_h: float = 0.0
+    jump_um: float = 2.0
     reporter_au_per_um3: float = 25_000.0
     reporter_sd: float = 0.35
     reporter_memory_h: float = 1.0
+    reporter_every_frames: int = 1
+    silent_fraction: float = 0.0
+    maturation_h: float = 0.0
+    bleaching_per_frame: float = 0.0
+    autofluorescence_au_per_um3: float = 0.0
+    crosstalk: float = 0.0
     marker_au_per_um3: float = 60_000.0
     marker_cv: float = 0.15
     texture_cv: float = 0.06
     psf_sigma_um: float = 0.12
+    defocus_fraction: float = 0.0
+    defocus_sigma_um: float = 0.6
     haze_fraction: float = 0.12
     haze_sigma_um: float = 0.7
     halo_fraction: float = 0.65
@@ -170,6 +227,7 @@ class Simulation:
     phase_level_au: float = 12_000.0
     phase_grain: float = 0.015
     background_au: float = 120.0
+    background_drift_per_h: float = 0.0
     vignetting: float = 0.12
     tilt: float = 0.06
     offset_au: float = 100.0

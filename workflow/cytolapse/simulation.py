@@ -15,9 +15,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cytolapse.colony import Colony, Shapes, cell_shapes, division_time, production_rate
+from cytolapse.colony import Colony, Shapes, cell_shapes, production_rate
 from cytolapse.files import atomic_path
-from cytolapse.optics import camera_counts, draw_scene, image_scene, set_up_optics, stage_drift
+from cytolapse.lifecycle import division_times, growth_rates
+from cytolapse.optics import (
+    camera_counts,
+    draw_scene,
+    frames_out_of_focus,
+    image_scene,
+    set_up_optics,
+    stage_drift,
+)
 from cytolapse.scenarios import NUCLEI, Simulation
 
 __all__ = [
@@ -72,12 +80,13 @@ class SimulatedMovie:
 def simulate_movie(parameters: Simulation, seed: int) -> SimulatedMovie:
     """Simulate one movie; the same parameters and seed give the same movie.
 
-    Rods elongate exponentially and divide by the adder rule [1]_ with noise;
-    their overlaps are removed by moving and turning them as rigid bodies.
-    Nuclei follow a persistent random walk. A stable reporter that matures at
-    once is made at a rate proportional to volume, which fluctuates along the
-    lineage, and is diluted by growth alone. Not in it: bent or dying cells,
-    cell cycle phases, bleaching, maturation, three dimensions.
+    Rods elongate exponentially and divide by a rule (adder [1]_, sizer or
+    timer) with noise; their overlaps are removed by moving and turning them as
+    rigid, straight bodies, so that bent ones touch a little. Nuclei follow a
+    persistent random walk. A stable reporter is made at a rate proportional to
+    volume, which fluctuates along the lineage, matures, is bleached by every
+    frame and diluted by growth. Not in it: budding, dying cells, phases of the
+    cell cycle, reporters that move within the cell, three dimensions.
 
     Parameters
     ----------
@@ -108,6 +117,7 @@ def simulate_movie(parameters: Simulation, seed: int) -> SimulatedMovie:
     times_h = np.arange(p.frames) * p.frame_interval_min / 60
     optics = set_up_optics(p, glass)
     drift_um = stage_drift(p, glass)
+    blurred = frames_out_of_focus(p, glass)
     colony = Colony(p, life)
     numbers: dict[int, int] = {}
     movie = np.empty((p.frames, 2, p.height_px, p.width_px), np.uint16)
@@ -117,14 +127,17 @@ def simulate_movie(parameters: Simulation, seed: int) -> SimulatedMovie:
         colony.advance(time_h, drift_um[frame])
         shape = cell_shapes(colony.cells, time_h, p)
         scene = draw_scene(colony.cells, shape, drift_um[frame], optics.pad_px, p)
-        for channel, light_au in enumerate(image_scene(scene, optics, p)):
-            movie[frame, channel] = camera_counts(light_au, p, sensor)
+        looked_at = (True, frame % p.reporter_every_frames == 0)
+        for channel, light_au in enumerate(image_scene(scene, optics, p, time_h, out_of_focus=blurred[frame])):
+            counts = camera_counts(light_au, p, sensor)
+            movie[frame, channel] = counts if looked_at[channel] else 0
         rows = _truth_of_frame(frame, time_h, colony.cells, shape, scene.labels, drift_um[frame], p)
         for cell in rows["cell"]:
             numbers.setdefault(cell, len(numbers) + 1)
         of_row = np.array([numbers.get(cell, 0) for cell in colony.cells["cell"].tolist()], int)
         labels[frame] = number_labels(scene.labels, of_row)
         seen.append(rows)
+        colony.bleach()
     cells = _with_numbers(pd.concat(seen, ignore_index=True), numbers)
     lineage = _lineage_of(cells, colony, numbers, times_h, p)
     return SimulatedMovie(movie, labels, cells, lineage, parameters, seed)
@@ -163,7 +176,7 @@ def _truth_of_frame(
             "width_um": shape.width_um,
             "orientation_rad": (cells["angle_rad"] + math.pi / 2) % math.pi - math.pi / 2,
             "volume_um3": shape.volume_um3,
-            "growth_rate_per_h": cells["growth_rate_per_h"],
+            "growth_rate_per_h": growth_rates(cells, time_h, p),
             "total_au": cells["total_au"],
             "concentration_au_per_um3": cells["total_au"] / shape.volume_um3,
             "production_rate_au_per_h": production_rate(cells, shape, p),
@@ -220,7 +233,7 @@ def _lineage_of(
     first, last = seen["min"].to_numpy(int), seen["max"].to_numpy(int)
     birth_frame, division_frame = _next_frame(times_h, birth_time_h), _next_frame(times_h, division_time_h)
     sizes = _sizes_at(born, born["birth_time_h"], ~np.isnan(birth_time_h), "birth", p)
-    sizes |= _sizes_at(born, division_time(born), divided, "division", p)
+    sizes |= _sizes_at(born, division_times(born, p), divided, "division", p)
     size_birth = np.where(np.isnan(birth_time_h), np.nan, born["birth_size"])
     size_division = np.where(divided, born["division_size"], np.nan)
     # a division out of sight is not the end of what was seen

@@ -240,9 +240,20 @@ _TABLES: dict[str, tuple[str, list[Column]]] = {
             Column("cell_id", TEXT, "", "movie:track, unique in the experiment"),
             *_SHAPE,
             Column("age_h", REAL, "h", "time since birth; null if the birth was not seen"),
-            Column("growth_rate_per_h", REAL, "1/h", "local d ln(size)/dt over growth_window_h; null in this version"),
-            Column("growth_rate_se_per_h", REAL, "1/h", "standard error of the local rate; null in this version"),
-            Column("growth_window_h", REAL, "h", "span of the frames behind the local rate; null in this version"),
+            Column(
+                "growth_rate_per_h",
+                REAL,
+                "1/h",
+                "d ln(size)/dt at this frame, by a Gaussian process learned from the movie; null where the frame is "
+                "left out of fits",
+            ),
+            Column("growth_rate_se_per_h", REAL, "1/h", "its standard error"),
+            Column(
+                "growth_window_h",
+                REAL,
+                "h",
+                "width of a moving window in which a straight line would draw on frames as far away",
+            ),
             Column("mask_confidence", REAL, "", _CONFIDENCE),
             Column("mask_source", TEXT, "", "predicted, given (label images of the user's own), repaired or corrected"),
             Column("flag_border", FLAG, "", "the mask touches the edge of the frame"),
@@ -278,10 +289,13 @@ _TABLES: dict[str, tuple[str, list[Column]]] = {
             Column("cycle_observed", FLAG, "", "birth and division were both seen"),
             Column("time_at_risk_h", REAL, "h", "time under observation since birth, or since first seen"),
             Column("size_birth", REAL, "size", "fitted size at birth; null if the birth was not seen"),
+            Column("size_birth_se", REAL, "size", "its standard error, the uncertain time of birth allowed for"),
             Column(
                 "size_division", REAL, "size", "fitted size at division (the mother's last, not the daughters' sum)"
             ),
+            Column("size_division_se", REAL, "size", "its standard error, the uncertain time of division allowed for"),
             Column("added_size", REAL, "size", "size_division - size_birth"),
+            Column("added_size_se", REAL, "size", "its standard error"),
             Column("division_ratio", REAL, "", "own size at birth over that of both sisters"),
             Column(
                 "growth_rate_per_h",
@@ -296,6 +310,8 @@ _TABLES: dict[str, tuple[str, list[Column]]] = {
             Column("fit_span_h", REAL, "h", "time from the first to the last of them"),
             Column("r2", REAL, "", "share of the variance of ln(size) that the fit explains"),
             Column("doubling_time_h", REAL, "h", "ln 2 / growth rate; null where the interval holds 0"),
+            Column("doubling_time_lo95_h", REAL, "h", "lower end of its 95 % interval"),
+            Column("doubling_time_hi95_h", REAL, "h", "upper end of its 95 % interval"),
             Column("division_score", REAL, "", "score of the division at the end, 0 to 1"),
             Column("flag_short", FLAG, "", "too few frames for a fit to mean much"),
             Column("flag_poor_fit", FLAG, "", "residuals of the fit larger than allowed"),

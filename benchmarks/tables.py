@@ -1,0 +1,392 @@
+"""Error of the tables against the truth of simulated movies, through the whole pipeline.
+
+    python benchmarks/tables.py [simulate] [run] [score] [--scenes rods nuclei] [--light bright usual dim]
+                                [--folder bench/tables] [--cores 2]
+
+Without a verb, all three. A part is one scene under one light. `simulate` writes its
+movies, their truth, a config and a sheet; `run` runs Snakemake over it; `score`
+compares, and writes what all parts that are there say into docs/accuracy.md and
+scores.json. What is done stays: the parts can be made one by one.
+"""
+
+import argparse
+import math
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scores
+import tifffile
+import yaml
+from data import REPOSITORY
+
+from cytolapse.simulation import NUCLEI, Simulation, simulate_movie, write_movie
+from cytolapse.tables import read_table
+from cytolapse.truth import write_truth
+
+DOCS = REPOSITORY / "docs/accuracy.md"
+SEEDS = (11, 12)
+# Light on the camera, relative to that which the simulator draws by default.
+LIGHT = {"bright": 1.0, "usual": 0.2, "dim": 0.04}
+# Of one doubling: a rate from a shorter span is another matter than one from a whole cycle.
+SPANS = (0.0, 0.25, 0.5, 0.75, 2.0)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is simulated, and how the pipeline is told to look at it."""
+
+    parameters: Simulation
+    segmenter: str
+    object: str
+
+
+SCENES = {
+    "rods": Scene(
+        replace(
+            Simulation(grows="area", frames=40, height_px=320, width_px=320, founders=6),
+            growth_rate_per_h=math.log(2) / 0.75,
+        ),
+        "cytolapse",
+        "cell",
+    ),
+    "nuclei": Scene(
+        replace(NUCLEI, frames=60, height_px=512, width_px=512, frame_interval_min=30.0, founders=16),
+        "threshold",
+        "nucleus",
+    ),
+}
+
+
+def simulate(folder: Path, scene: Scene, light: float) -> None:
+    """Movies of one part, their truth, and what Snakemake needs to run over them."""
+    if (folder / "config.yaml").exists():
+        return
+    p = replace(scene.parameters, electrons_per_au=scene.parameters.electrons_per_au * light)
+    (folder / "movies").mkdir(parents=True, exist_ok=True)
+    for seed in SEEDS:
+        name, simulated = f"seed{seed}", simulate_movie(p, seed)
+        write_movie(folder / f"movies/{name}.tif", simulated)
+        write_truth(folder / "truth" / name, simulated, experiment="simulated", movie=name)
+    row = {
+        **{"experiment": "simulated", "movies": "movies/*.tif", "segmenter": scene.segmenter},
+        **{"model": "demo" if scene.segmenter == "cytolapse" else "", "segment_channel": p.channels[0]},
+        **{"channels": ",".join(p.channels), "object": scene.object},
+    }
+    pd.DataFrame([row]).to_csv(folder / "experiments.tsv", sep="\t", index=False)
+    config = {
+        "experiments": "experiments.tsv",
+        "device": "cpu",
+        "models": {"demo": {"weights": str(REPOSITORY / "resources/models/demo")}},
+        "analyse": {"size_quantity": p.grows},
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+def run(folder: Path, cores: str) -> None:
+    """The whole pipeline over one part, as a user would."""
+    command = ["snakemake", "-s", str(REPOSITORY / "Snakefile"), "--directory", str(folder)]
+    subprocess.run([*command, "--configfile", str(folder / "config.yaml"), "--cores", cores], check=True)
+
+
+def matches(found: np.ndarray, true: np.ndarray) -> pd.DataFrame:
+    """Cells of all frames that cover more than half of each other.
+
+    Parameters
+    ----------
+    found, true : int arrays of shape (frames, y, x)
+
+    Returns
+    -------
+    DataFrame
+        Columns frame, label (found) and cell (true).
+    """
+    parts = []
+    for frame, (labels, cells) in enumerate(zip(found, true, strict=True)):
+        pairs = pd.DataFrame({"label": labels.ravel(), "cell": cells.ravel()})
+        shared = pairs[(pairs > 0).all(axis=1)].value_counts().reset_index(name="px")
+        for side in ("label", "cell"):
+            shared = shared[2 * shared["px"] > shared[side].map(pairs[side].value_counts())]
+        parts.append(shared[["label", "cell"]].assign(frame=frame))
+    return pd.concat(parts, ignore_index=True)
+
+
+def of_part(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Tracks and cells of one part with the truth beside them, of which the columns end in `_true`.
+
+    A track is that of the true cell that most of its frames are of; which were
+    found at all, and which are of several cells, is another question.
+    """
+    tracks, rows = [], []
+    results = folder / "results/simulated"
+    cells, growth = read_table("cells", results / "cells.parquet"), read_table("growth", results / "growth.parquet")
+    for movie in sorted(growth["movie"].unique()):
+        labels = tifffile.imread(results / movie / "labels.tif")
+        truth = folder / "truth" / movie
+        pairs = matches(labels, tifffile.imread(truth / "labels.tif"))
+        true_cells, true_growth = (
+            read_table(name, truth / f"{name}.parquet").rename(columns={"track": "cell"})
+            for name in ("cells", "growth")
+        )
+        both = cells[cells["movie"] == movie].merge(pairs, on=["frame", "label"])
+        both = both.merge(true_cells, on=["frame", "cell"], suffixes=("", "_true"))
+        most = both.groupby("cell_id")["cell"].agg(lambda cell: cell.mode().iloc[0])
+        rows.append(both[both["cell"] == both["cell_id"].map(most)])
+        mine = growth[growth["movie"] == movie].assign(cell=lambda table, most=most: table["cell_id"].map(most))
+        tracks.append(mine.merge(true_growth, on="cell", suffixes=("", "_true")))
+    return pd.concat(tracks, ignore_index=True), pd.concat(rows, ignore_index=True)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Error of ln(size) about a line of its own through each track: spread, and correlation of neighbours."""
+
+    sd: float
+    lag1: float
+
+
+# An outline that is off by more is of another thing than this cell: no noise, and its frames count in no bound.
+_WRONG = 0.2
+
+
+def size_noise(cells: pd.DataFrame, size: str) -> Noise:
+    """What of the error of size is noise: its offset and its trend along a track are left out.
+
+    Autoregressive noise of first order, by restricted likelihood over all
+    tracks, of which the offset and the trend are free.
+    """
+    error = np.log(cells[size].astype(float) / cells[f"{size}_true"])
+    right = cells.assign(error=error)[~cells["flag_border"].fillna(True).astype(bool) & (error.abs() < _WRONG)]
+    tracks = [
+        (track["frame"].to_numpy(float), track["error"].to_numpy(float))
+        for _, track in right.sort_values("frame").groupby("cell_id")
+        if len(track) >= 5
+    ]
+    return max((_of_lag1(tracks, lag1) for lag1 in np.linspace(-0.3, 0.95, 26)), key=lambda found: found[0])[1]
+
+
+def _of_lag1(tracks: list, lag1: float) -> tuple[float, Noise]:
+    """Restricted log-likelihood of a correlation, and the noise that goes with it."""
+    squares = degrees = constant = 0.0
+    for frame, error in tracks:
+        covariance = _autoregressive(frame, lag1)
+        line = np.stack([np.ones(len(frame)), frame - frame.mean()], axis=1)
+        weighted = np.linalg.solve(covariance, np.column_stack([line, error]))
+        information = line.T @ weighted[:, :2]
+        explained = line.T @ weighted[:, 2]
+        squares += error @ weighted[:, 2] - explained @ np.linalg.solve(information, explained)
+        degrees += len(frame) - 2
+        constant -= (np.linalg.slogdet(covariance)[1] + np.linalg.slogdet(information)[1]) / 2
+    return constant - degrees / 2 * math.log(squares / degrees), Noise(math.sqrt(squares / degrees), float(lag1))
+
+
+def _autoregressive(frame: np.ndarray, lag1: float) -> np.ndarray:
+    lag = np.abs(np.subtract.outer(frame, frame))
+    return np.sign(lag1) ** lag * np.abs(lag1) ** lag
+
+
+def rate_bound(frames: int, span_h: float, noise: Noise) -> float:
+    """Cramer-Rao bound of the error of a growth rate, per hour.
+
+    The least error that an unbiased estimate from these frames can have, where
+    the noise of ln(size) is autoregressive, and known.
+    """
+    hours = np.linspace(0, span_h, frames)
+    line = np.stack([np.ones(frames), hours], axis=1)
+    covariance = noise.sd**2 * _autoregressive(np.arange(frames), noise.lag1)
+    information = line.T @ np.linalg.solve(covariance, line)
+    return float(np.sqrt(np.linalg.inv(information)[1, 1]))
+
+
+def judge(tracks: pd.DataFrame, cells: pd.DataFrame, size: str) -> dict:
+    """How far one part's tables are from the truth.
+
+    Parameters
+    ----------
+    tracks, cells : DataFrame
+        As `of_part` returns them.
+    size : str
+        Column of `cells` that is meant by size.
+
+    Returns
+    -------
+    dict
+        noise: sd and lag1. rate: by span over doubling time and for all, as
+        `judge_rates`. cycle_time: cycles, median error and share within one
+        frame. size_birth, size_division, added_size: cells, median and
+        root mean square relative error, share of intervals that hold the
+        truth. rule: slope of size at division against size at birth, and mean
+        and coefficient of variation of cycle times, of the same cells, found
+        and true. local: the rates at every frame, as the sizes.
+    """
+    noise = size_noise(cells, size)
+    fitted = tracks[tracks["growth_rate_per_h"].notna() & ~tracks["flag_short"] & ~tracks["flag_poor_fit"]]
+    doublings = fitted["fit_span_h"] * fitted["growth_rate_per_h_true"] / math.log(2)
+    spans = {
+        f"{low:g} to {high:g}": fitted[(doublings >= low) & (doublings < high)]
+        for low, high in zip(SPANS[:-1], SPANS[1:], strict=True)
+    }
+    return {
+        "noise": {"sd": noise.sd, "lag1": noise.lag1},
+        "rate": {name: judge_rates(some, noise) for name, some in {**spans, "all": fitted}.items() if len(some)},
+        "cycle_time": _cycle_times(tracks, cells),
+        **{name: _relative(tracks, name, f"{name}_se") for name in ("size_birth", "size_division", "added_size")},
+        "rule": _division_rule(tracks),
+        "local": _relative(cells, "growth_rate_per_h", "growth_rate_se_per_h"),
+    }
+
+
+def judge_rates(tracks: pd.DataFrame, noise: Noise) -> dict:
+    """Bias, error beside its least, and how often the stated interval holds the truth.
+
+    `over_bound` is the root mean square error over that of the Cramer-Rao
+    bounds; `usual_over_bound` has 1.48 times the median absolute error in
+    place of the former, which a few tracks that are not of one cell cannot
+    carry away.
+    """
+    rate, true = (tracks[name].to_numpy(float) for name in ("growth_rate_per_h", "growth_rate_per_h_true"))
+    lo, hi = (tracks[f"growth_rate_{end}95_per_h"].to_numpy(float) for end in ("lo", "hi"))
+    bounds = [
+        rate_bound(int(frames), span_h, noise)
+        for frames, span_h in zip(tracks["fit_frames"], tracks["fit_span_h"], strict=True)
+    ]
+    bound = math.sqrt(np.mean(np.square(bounds)))
+    return {
+        "tracks": len(tracks),
+        "bias": float(np.median(rate / true - 1)),
+        "rms": float(np.sqrt(np.mean((rate / true - 1) ** 2))),
+        "over_bound": float(np.sqrt(np.mean((rate - true) ** 2)) / bound),
+        "usual_over_bound": float(1.4826 * np.median(np.abs(rate - true)) / bound),
+        "held": float(np.mean((lo < true) & (true < hi))),
+    }
+
+
+def _cycle_times(tracks: pd.DataFrame, cells: pd.DataFrame) -> dict:
+    both = tracks.dropna(subset=["cycle_time_h", "cycle_time_h_true"])
+    interval_h = float(np.median(np.diff(np.unique(cells["time_h"]))))
+    frames = (both["cycle_time_h"] - both["cycle_time_h_true"]).to_numpy(float) / interval_h
+    if not len(frames):
+        return {"cycles": 0}
+    return {
+        "cycles": len(frames),
+        "median_frames": float(np.median(frames)),
+        "within_a_frame": float(np.mean(np.abs(frames) <= 1)),
+    }
+
+
+def _division_rule(tracks: pd.DataFrame) -> dict:
+    whole = tracks.dropna(subset=["added_size", "added_size_true", "cycle_time_h", "cycle_time_h_true"])
+    if len(whole) < 10:
+        return {"cells": len(whole)}
+    told = {"cells": len(whole)}
+    for source, end in (("found", ""), ("true", "_true")):
+        birth, division = (whole[f"{name}{end}"].to_numpy(float) for name in ("size_birth", "size_division"))
+        cycle_h = whole[f"cycle_time_h{end}"].to_numpy(float)
+        told[source] = {
+            "slope": float(np.polyfit(birth, division, 1)[0]),
+            "slope_se": float(np.sqrt(np.polyfit(birth, division, 1, cov=True)[1][0, 0])),
+            "mean_h": float(cycle_h.mean()),
+            "cv": float(cycle_h.std(ddof=1) / cycle_h.mean()),
+        }
+    return told
+
+
+def _relative(rows: pd.DataFrame, name: str, error: str) -> dict:
+    both = rows.dropna(subset=[name, f"{name}_true"])
+    found, true, se = (both[column].to_numpy(float) for column in (name, f"{name}_true", error))
+    if not len(found):
+        return {"rows": 0}
+    return {
+        "rows": len(found),
+        "bias": float(np.median(found / true - 1)),
+        "rms": float(np.sqrt(np.mean((found / true - 1) ** 2))),
+        "held": float(np.mean(np.abs(found - true) < 1.96 * se)),
+    }
+
+
+def as_markdown(judged: dict[str, dict]) -> str:
+    """The table of docs/accuracy.md: a column a part."""
+    rows = {
+        "noise of ln(size)": lambda part: f"{part['noise']['sd']:.1%}, lag 1 {part['noise']['lag1']:.2f}",
+        "**growth rate**, tracks": lambda part: f"{part['rate']['all']['tracks']}",
+        "median bias": lambda part: f"{part['rate']['all']['bias']:+.1%}",
+        "RMS error": lambda part: f"{part['rate']['all']['rms']:.1%}",
+        "95 % intervals that hold the truth": lambda part: f"{part['rate']['all']['held']:.1%}",
+    }
+    for span in [*(f"{low:g} to {high:g}" for low, high in zip(SPANS[:-1], SPANS[1:], strict=True)), "all"]:
+        title = "RMS error over the bound (usual error over it), all" if span == "all" else f"span {span} doublings"
+        rows[title] = lambda part, span=span: _over_bound(part["rate"].get(span))
+    rows["**rate at each frame**: RMS error, intervals hold"] = lambda part: _error(part["local"])
+    rows["**cycle time**: cycles, median error in frames, within one frame"] = lambda part: (
+        f"{part['cycle_time']['cycles']}, {part['cycle_time']['median_frames']:+.1f}, "
+        f"{part['cycle_time']['within_a_frame']:.0%}"
+        if part["cycle_time"]["cycles"]
+        else "0"
+    )
+    for name in ("size_birth", "size_division", "added_size"):
+        rows[f"**{name}**: bias, RMS error, intervals hold"] = lambda part, name=name: (
+            f"{part[name]['bias']:+.1%}, {_error(part[name])}" if part[name]["rows"] else ""
+        )
+    for source in ("found", "true"):
+        rows[f"**size at division over size at birth**, slope; cycle time and its CV, {source}"] = (
+            lambda part, source=source: _rule(part["rule"].get(source))
+        )
+    lines = ["| | " + " | ".join(name.replace("/", ", ") for name in judged) + " |", "| --- |" + " --- |" * len(judged)]
+    lines += [
+        f"| {title} | " + " | ".join(shown(part) for part in judged.values()) + " |" for title, shown in rows.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _over_bound(rate: dict | None) -> str:
+    return f"{rate['over_bound']:.2f} ({rate['usual_over_bound']:.2f}), n {rate['tracks']}" if rate else ""
+
+
+def _rule(rule: dict | None) -> str:
+    return (
+        f"{rule['slope']:.2f} ± {1.96 * rule['slope_se']:.2f}; {rule['mean_h']:.2f} h, {rule['cv']:.0%}" if rule else ""
+    )
+
+
+def _error(judged: dict) -> str:
+    return f"{judged['rms']:.1%}, {judged['held']:.0%}" if judged["rows"] else ""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("verbs", nargs="*", metavar="verb", help="simulate, run, score; all by default")
+    parser.add_argument("--scenes", nargs="+", choices=list(SCENES), default=list(SCENES))
+    parser.add_argument("--light", nargs="+", choices=list(LIGHT), default=list(LIGHT))
+    parser.add_argument("--folder", type=Path, default=REPOSITORY / "bench/tables")
+    parser.add_argument("--cores", default="all")
+    options = parser.parse_args()
+    unknown = set(options.verbs) - {"simulate", "run", "score"}
+    if unknown:
+        parser.error(f"{', '.join(sorted(unknown))}: no such verb; they are simulate, run and score")
+    verbs = options.verbs or ["simulate", "run", "score"]
+    for name in options.scenes:
+        for light in options.light:
+            part = options.folder / name / light
+            if "simulate" in verbs:
+                simulate(part, SCENES[name], LIGHT[light])
+            if "run" in verbs:
+                run(part, options.cores)
+    if "score" in verbs:
+        done = [
+            (f"{name}/{light}", options.folder / name / light)
+            for name in SCENES
+            for light in LIGHT
+            if (options.folder / name / light / "results/simulated/population.parquet").is_file()
+        ]
+        judged = {part: judge(*of_part(folder), "area_um2") for part, folder in done}
+        scores.write_json(options.folder / "scores.json", judged)
+        text = as_markdown(judged)
+        sys.stdout.write(text)
+        scores.write_between_marks(DOCS, "tables", text)
+
+
+if __name__ == "__main__":
+    main()

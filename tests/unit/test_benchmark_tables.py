@@ -1,0 +1,117 @@
+"""What the benchmark of the tables says of errors that are known."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from drawn import disks
+
+
+@pytest.fixture
+def tables(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    import tables
+
+    return tables
+
+
+def cells_with_noise(sd, lag1, tracks=120, frames=14):
+    """Cells that grow, found with autoregressive noise, an offset and a trend of their own."""
+    rng = np.random.default_rng(0)
+    parts = []
+    for track in range(tracks):
+        noise = rng.normal(size=frames)
+        for frame in range(1, frames):
+            noise[frame] = lag1 * noise[frame - 1] + math.sqrt(1 - lag1**2) * noise[frame]
+        true = 3 * np.exp(0.1 * np.arange(frames))
+        offset = rng.normal(0, 0.05) + rng.normal(0, 0.002) * np.arange(frames)
+        parts.append(
+            pd.DataFrame(
+                {
+                    "cell_id": f"a:{track}",
+                    "frame": np.arange(frames),
+                    "flag_border": False,
+                    "area_um2": true * np.exp(offset + sd * noise),
+                    "area_um2_true": true,
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.mark.parametrize("lag1", [0.0, 0.55])
+def test_noise_is_found_whatever_the_offset_and_trend_of_a_track(tables, lag1):
+    noise = tables.size_noise(cells_with_noise(0.01, lag1), "area_um2")
+
+    assert noise.lag1 == pytest.approx(lag1, abs=0.08)
+    assert noise.sd == pytest.approx(0.01, rel=0.15)
+
+
+def test_an_outline_of_another_thing_is_no_noise(tables):
+    cells = cells_with_noise(0.01, 0.0)
+    cells.loc[::29, "area_um2"] *= 2
+
+    assert tables.size_noise(cells, "area_um2").sd == pytest.approx(0.01, rel=0.15)
+
+
+def test_the_bound_of_white_noise_is_the_textbook_error_of_a_slope(tables):
+    hours = np.linspace(0, 2, 9)
+
+    bound = tables.rate_bound(9, 2.0, tables.Noise(0.02, 0.0))
+
+    assert bound == pytest.approx(0.02 / math.sqrt(((hours - hours.mean()) ** 2).sum()))
+    assert tables.rate_bound(9, 2.0, tables.Noise(0.02, 0.6)) > 1.3 * bound
+
+
+def test_cells_are_paired_where_each_covers_most_of_the_other(tables):
+    true = np.stack([disks((60, 90), (30, 25, 12), (30, 55, 12))] * 2)
+    found = true.copy()
+    found[0][found[0] == 1] = 7
+    found[1] = np.where(true[1] > 0, 3, 0)  # two cells in one
+
+    pairs = tables.matches(found, true)
+
+    assert pairs.to_dict("records") == [{"label": 7, "cell": 1, "frame": 0}, {"label": 2, "cell": 2, "frame": 0}]
+
+
+def test_rates_are_judged_by_bias_error_over_its_bound_and_intervals(tables):
+    rng = np.random.default_rng(1)
+    noise = tables.Noise(0.02, 0.0)
+    bound = tables.rate_bound(10, 1.0, noise)
+    error = rng.normal(0, 1.5 * bound, 4000)
+    rates = pd.DataFrame(
+        {
+            "growth_rate_per_h": 1.02 + error,
+            "growth_rate_per_h_true": 1.0,
+            "growth_rate_lo95_per_h": 1.02 + error - 1.96 * 1.5 * bound,
+            "growth_rate_hi95_per_h": 1.02 + error + 1.96 * 1.5 * bound,
+            "fit_frames": 10,
+            "fit_span_h": 1.0,
+        }
+    )
+
+    judged = tables.judge_rates(rates, noise)
+
+    assert judged["tracks"] == 4000
+    assert judged["bias"] == pytest.approx(0.02, abs=0.004)
+    assert judged["over_bound"] == pytest.approx(math.hypot(1.5, 0.02 / bound), rel=0.05)
+    assert judged["usual_over_bound"] == pytest.approx(judged["over_bound"], rel=0.1)
+    # the bias is two thirds of the error
+    assert judged["held"] == pytest.approx(0.897, abs=0.015)
+
+
+def test_rates_of_odd_and_even_frames_of_clean_growth_agree(tables):
+    import realgrowth
+
+    hours = np.arange(40) / 60
+    cells = pd.DataFrame({"cell": 1, "frame": np.arange(40), "length_um": 2 * np.exp(0.7 * hours)})
+    cells["length_um"] *= np.exp(1e-4 * np.random.default_rng(0).normal(size=40))
+
+    said = realgrowth.odd_and_even(cells, "length_um", {"min_fit_frames": 5, "residual_lag1": 0.5})
+
+    count, bias, rms, _ = said.split("; ")
+    assert count == "1"
+    assert abs(float(bias.rstrip("%"))) < 0.5
+    assert float(rms.rstrip("%")) < 0.5
