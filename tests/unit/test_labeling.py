@@ -303,4 +303,4 @@ def test_a_cell_of_which_the_network_is_not_sure_is_dropped_where_that_is_asked_
     assert label_cells(probability, **WATERSHED).max() == 2
     kept = label_cells(probability, **{**WATERSHED, "min_confidence": 0.8})
     assert kept.max() == 1
-    assert kept[30, 30] == 1 and kept[30, 85] == 0
+    assert (kept[30, 30], kept[30, 85]) == (1, 0)

@@ -3,7 +3,7 @@
 The modules, in the order in which they may import each other: files, logs, tables,
 provenance, planes, folders, layouts, inspection, discovery, movies, masks,
 annotations, annotation_checks, crowding, augmentation, networks, models,
-scaling, checkpoints, devices, prediction, segmentation, labeling, labels,
+scaling, checkpoints, devices, prediction, diameters, segmentation, labeling, labels,
 thresholding, labelimages, exchange, engines, targets, progress, learning,
 evaluation, judgement, training, illumination, shapes, focus, drift, features,
 linking, lineage, fits, localrates, jumps, cycles, growth, expression, analysis,
