@@ -23,6 +23,8 @@ _STARTS = (1.0, 0.5, 2.0, 0.25, 4.0)
 _CELL, _MIDDLE = 0.5, 0.2
 # Fewest pixels of the network of a cell that counts.
 _SPECK_PX = 20
+# Cells below this part of those with most of the pixels are specks, too.
+_SPECK_PART = 0.1
 
 
 def measure_diameter_px(
@@ -32,8 +34,9 @@ def measure_diameter_px(
 
     A network finds cells that are up to about three times as wide or narrow
     as those that it learned from, and errs in their width towards what it
-    knows. So the planes are shown again at the scale that the width found
-    asks for, until it asks for no other.
+    knows; it sees larger ones as many specks. So the planes are shown again
+    at the scale that the width of the cells with most of the pixels asks for,
+    until it asks for no other; there the median of the cells is taken.
 
     Parameters
     ----------
@@ -63,16 +66,24 @@ def measure_diameter_px(
             areas_px = np.concatenate(areas_px)
             if not len(areas_px):
                 break
-            found.append(diameter_px(float(np.median(areas_px))))
+            main_px = _area_of_most_px(areas_px)
+            median_px = diameter_px(float(np.median(areas_px[areas_px >= _SPECK_PART * main_px])))
+            found.append(diameter_px(main_px))
             asked = min(max(known_px / found[-1], SMALLEST), 1 / SMALLEST)
-            log.info("shown at %.3g: %d cells, %.3g px wide", scale, len(areas_px), found[-1])
+            log.info("shown at %.3g: cells are %.3g px wide, their median %.3g", scale, found[-1], median_px)
             if max(asked / scale, scale / asked) < SAME_SCALE:
-                return found[-1]
+                return median_px
             scale = asked
         if found:
-            # It swings between two scales: the truth lies between.
+            # It swings between scales: the truth lies between.
             return math.sqrt(found[-1] * found[-2]) if len(found) > 1 else found[-1]
     return None
+
+
+def _area_of_most_px(areas_px: np.ndarray) -> float:
+    """The area of the cell in which the median of all pixels of cells lies: specks weigh little."""
+    ordered = np.sort(areas_px)
+    return float(ordered[np.searchsorted(np.cumsum(ordered), ordered.sum() / 2)])
 
 
 def cell_areas_px(probability: np.ndarray, speck_px: float) -> np.ndarray:
