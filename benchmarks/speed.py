@@ -1,6 +1,6 @@
 """Speed and memory of the stages on this machine.
 
-    python benchmarks/speed.py [segment] [labels] [memory] [startup] [whole] [--folder bench/speed] [--frames 20]
+    python benchmarks/speed.py [PART ...] [--folder bench/speed] [--frames 20]
 
 segment   seconds a 1024 x 1024 frame of each network, from movie to probability.tif, beside the network of
           StarDist (its 2D configuration with a grid of 1 and of 2, random weights), which is installed into
@@ -9,6 +9,8 @@ labels    seconds a frame of the stem cells (GOWT1, from CYTOLAPSE_DATA) from re
           model that benchmarks/accuracy.py trained (--models bench/accuracy/models), beside StarDist: its
           network, and its post-processing of the true probabilities and distances of the same frames
 memory    peak memory of segment, label and measure for 50 and for 500 frames
+training  seconds a step of each network with the defaults of training, beside those that one thread takes to make
+          the sub-images of a step: less, or the network would wait
 startup   what a job costs before it does any work
 whole     the demo from its movies to its report: wall time, by stage, and the share of start-up
 
@@ -355,6 +357,52 @@ measure_movie({common["info"]!r}, {common["labels"]!r}, {common["confidence"]!r}
     return {"label": label, "measure": measure}
 
 
+STEPS = 30
+
+
+def training(folder: Path) -> str:
+    """A step of the training, and the making of what it is shown, on the demo's annotations."""
+    import torch
+
+    from cytolapse.annotations import read_pairs
+    from cytolapse.crowding import cut_donors
+    from cytolapse.learning import fit_network, make_batch, scaled_still
+    from cytolapse.networks import ARCHITECTURES
+    from planning.settings import read_settings
+
+    demo = [sys.executable, str(REPOSITORY / "workflow/demo.py"), "annotations", "annotations"]
+    subprocess.run(demo, cwd=folder, env={**os.environ, "PYTHONPATH": str(REPOSITORY / "workflow")}, check=True)
+    annotations = read_pairs(folder / "annotations")
+    settings = read_settings({})["train"]
+    names = ("steps_held_out", "hold_out", "folds", "floor_roc_area", "working_diameter_px", "steps", "architecture")
+    apart = {name: settings.pop(name) for name in names}
+    stills = [scaled_still(each, 1, 1.0) for each in annotations]
+    donors = [donor for still in stills for donor in cut_donors(*still)]
+    targets = {name: settings[name] for name in ("edge_px", "edge_weight", "gap_weight", "gap_px")}
+    shown = {name: settings[name] for name in ("batch_crops", "crop_px", "augmentation")} | {"targets": targets}
+    torch.set_num_threads(1)
+    start = time.perf_counter()
+    for step in range(STEPS):
+        make_batch(stills, donors, np.random.default_rng([0, step]), **shown)
+    making = (time.perf_counter() - start) / STEPS
+    rows = [["making the sub-images, one thread", f"{making:.3f}", ""]]
+    for architecture in sorted(ARCHITECTURES, key=lambda name: name != apart["architecture"]):
+        seconds = {}
+        # The difference of two lengths: what is done once does not count.
+        for steps in (STEPS // 3, STEPS + STEPS // 3):
+            start = time.perf_counter()
+            fit_network(
+                annotations, phase="speed", check=None, steps=steps, architecture=architecture, channels=1,
+                device="cpu", start_from=None, scale=1.0, **settings,
+            )  # fmt: skip
+            seconds[steps] = time.perf_counter() - start
+        long, short = max(seconds), min(seconds)
+        step = (seconds[long] - seconds[short]) / (long - short)
+        rows.append([f"a step of {architecture}", f"{step:.3f}", f"{making / step:.2f}"])
+    head = [f"training, {settings['batch_crops']} x {settings['crop_px']} px, {settings['threads']} threads", "seconds"]
+    return table([*head, "making over this"], rows)
+
+
 def startup() -> str:
     """What the imports of each stage cost."""
     return table(
@@ -406,7 +454,7 @@ def whole(folder: Path) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="part", help="segment, labels, memory, startup, whole")
+    parser.add_argument("parts", nargs="*", metavar="part", help="segment, labels, memory, training, startup, whole")
     parser.add_argument("--folder", type=Path, default=REPOSITORY / "bench/speed")
     parser.add_argument("--models", type=Path, default=REPOSITORY / "bench/accuracy/models")
     parser.add_argument("--frames", type=int, default=20)
@@ -417,6 +465,7 @@ def main() -> None:
         "segment": lambda: segment(options.folder, options.frames, options.rounds),
         "labels": lambda: labels(options.folder, options.frames, options.rounds, options.models),
         "memory": lambda: memory(options.folder),
+        "training": lambda: training(options.folder),
         "startup": startup,
         "whole": lambda: whole(options.folder),
     }

@@ -157,7 +157,7 @@ def fit_network(
         network = _starting_network(architecture, channels, start_from)
         if crop_px % network.stride:
             raise ValueError(f"crop_px is {crop_px}; {architecture} needs a multiple of {network.stride} px")
-        stills = [_scaled_still(each, channels, scale) for each in annotations]
+        stills = [scaled_still(each, channels, scale) for each in annotations]
         donors = [donor for still in stills for donor in cut_donors(*still)] if augmentation["crowded_fraction"] else []
         log.info("%s: %d cells that can be set beside others", phase, len(donors))
         network = network.to(where, memory_format=torch.channels_last).train()
@@ -261,7 +261,17 @@ def _stalls(rows: Sequence[Row], patience: int) -> bool:
     return gains[0] <= _LEAST_AREA_GAIN and gains[1] <= _LEAST_GAIN
 
 
-def _scaled_still(annotation: Annotation, channels: int, scale: float) -> Still:
+def scaled_still(annotation: Annotation, channels: int, scale: float) -> Still:
+    """An annotated image as networks learn from it: normalised, at their scale, its cells numbered without gaps.
+
+    Parameters
+    ----------
+    annotation : Annotation
+    channels : int
+        Channels that the network takes.
+    scale : float
+        Factor to enlarge the image by.
+    """
     shape = scaled_shape(annotation.labels.shape, scale)
     image = resize_images(_normalised(annotation, channels, NORMALISATION)[None], shape)[0].numpy()
     return Still(image, resize_labels(_in_order(annotation.labels), shape))
@@ -339,24 +349,18 @@ def _batches(
     seed: int,
     threads: int,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches in order, made ahead by other threads.
-
-    Each has its own generator, so that it does not matter which thread makes
-    it and when.
-    """
-
-    def develop(image: np.ndarray) -> np.ndarray:
-        return compress(torch.from_numpy(image), NORMALISATION).numpy()
+    """Batches in order, made ahead by other threads; it does not matter which thread makes one and when."""
 
     def batch(step: int) -> tuple[Tensor, Tensor]:
-        rng = np.random.default_rng([seed, step])
-        images, wanted = [], []
-        for _ in range(batch_crops):
-            still = stills[rng.integers(len(stills))]
-            image, labels = augment(*still, crop_px=crop_px, rng=rng, donors=donors, develop=develop, **augmentation)
-            images.append(image)
-            wanted.append(make_targets(labels, **targets))
-        return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(wanted))
+        return make_batch(
+            stills,
+            donors,
+            np.random.default_rng([seed, step]),
+            batch_crops=batch_crops,
+            crop_px=crop_px,
+            augmentation=augmentation,
+            targets=targets,
+        )
 
     with ThreadPoolExecutor(max_workers=max(1, threads - 1)) as makers:
         ahead: list[Future] = [makers.submit(batch, step) for step in steps[: threads + 1]]
@@ -365,6 +369,50 @@ def _batches(
             if step + threads + 1 < steps.stop:
                 ahead.append(makers.submit(batch, step + threads + 1))
             yield made
+
+
+def make_batch(
+    stills: Sequence[Still],
+    donors: Sequence[Donor],
+    rng: np.random.Generator,
+    *,
+    batch_crops: int,
+    crop_px: int,
+    augmentation: Mapping[str, Any],
+    targets: Mapping[str, Any],
+) -> tuple[Tensor, Tensor]:
+    """Sub-images as the network is shown them, and what it is to answer.
+
+    Parameters
+    ----------
+    stills : sequence of Still
+        From `scaled_still`.
+    donors : sequence of Donor
+        Cells to set beside others.
+    rng : Generator
+        Everything random comes from it.
+    batch_crops, crop_px
+        Number and side of the sub-images.
+    augmentation, targets : mapping
+        As for `augmentation.augment` and `targets.make_targets`.
+
+    Returns
+    -------
+    images : Tensor of shape (batch_crops, channels, y, x)
+    wanted : Tensor of shape (batch_crops, classes + 1, y, x)
+        The last of axis 1 is the weight of a pixel.
+    """
+
+    def develop(image: np.ndarray) -> np.ndarray:
+        return compress(torch.from_numpy(image), NORMALISATION).numpy()
+
+    images, wanted = [], []
+    for _ in range(batch_crops):
+        still = stills[rng.integers(len(stills))]
+        image, labels = augment(*still, crop_px=crop_px, rng=rng, donors=donors, develop=develop, **augmentation)
+        images.append(image)
+        wanted.append(make_targets(labels, **targets))
+    return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(wanted))
 
 
 def choose_precision(precision: str, device: torch.device) -> torch.dtype:
