@@ -250,7 +250,7 @@ def _cells_table(
             f"movie {movie}: tracks have label {label} of frame {frame}, objects have not "
             f"({len(strangers)} such); run link again"
         )
-    cells = cells.drop(columns=["_merge", "area_px", "intensity_au"])
+    cells = cells.drop(columns=["_merge", "area_px", "intensity_au", "background_au"])
     cells = cells.sort_values(["track", "frame", "label"], ignore_index=True)
     frame, track = cells["frame"].to_numpy(int), cells["track"]
     # an object without a track has no neighbours in time: a number of its own

@@ -259,7 +259,7 @@ def _measured(
         labels = stack.read(frame)
         cells = cells_of(labels)
         around = surroundings(labels, **rings)
-        shapes = shapes_of(cells).assign(frame=frame, intensity_au=np.nan)
+        shapes = shapes_of(cells).assign(frame=frame, intensity_au=np.nan, background_au=np.nan)
         for channel in movie.channels:
             plane = movie.read(frame, channel)
             worth, outside = _worth(plane, around, info["saturation_au"])
@@ -267,6 +267,7 @@ def _measured(
             intensities.append(rows.assign(frame=frame, channel=channel))
             if channel == info["segment_channel"]:
                 shapes["intensity_au"] = rows["mean_raw_au"]
+                shapes["background_au"] = rows["background_au"]
                 if plane is not None and not worth["flag_blank"]:
                     followed = drift.follow(plane)
                 worth["drift_y_px"], worth["drift_x_px"] = followed

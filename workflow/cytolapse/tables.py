@@ -92,6 +92,7 @@ _TABLES: dict[str, tuple[str, list[Column]]] = {
             Column(
                 "intensity_au", REAL, "au", "mean over the mask of the channel that was segmented, background included"
             ),
+            Column("background_au", REAL, "au", "background per pixel under this cell in the channel that was segmented"),
             Column("mask_confidence", REAL, "", _CONFIDENCE),
             Column("flag_border", FLAG, "", "the mask touches the edge of the frame"),
         ],
