@@ -14,6 +14,8 @@ from cytolapse.linkedcells import Cells, begins_track, rows_near, typical_step_u
 
 # Sisters lie within this many typical cell lengths of each other.
 _REACH_LENGTHS = 3.0
+# A mother's size is that of her last frames: she condenses in the very last.
+_LATE_FRAMES = 6
 # Scores are exp(-sum(z**2) / (2 * _TERMS)): one term at one standard deviation costs 12 %.
 _TERMS = 4
 
@@ -169,8 +171,13 @@ def _fission_deviations(cells: Cells, mother: np.ndarray, sister: np.ndarray, ne
         # Two disks that touch lie at 1; the halves of one at 0.6, of an ellipse split by mistake at 0.8.
         (1.15 - apart / (radius[sister] + radius[newborn])).clip(0) / 0.2,
         (np.log(both / 2 / np.median(area)) + 0.1).clip(0) / 0.25,
-        # A track that begins at the border may have come from outside.
-        1.0 * cells.border[newborn],
+        # What is much smaller than most cells is a fragment of a dead one, even where it falls apart.
+        (np.log(np.median(area) / _largest_of_late(cells, area, mother)) - 0.2).clip(0) / 0.3,
+        # The edge of the frame cuts off what sizes and places are judged by, and lets cells in.
+        1.5 * (cells.border[newborn] | cells.border[sister] | cells.border[mother]),
+        # Daughters grow; the pieces of a dead cell shrink.
+        _shrinking(cells, sister) / 0.3,
+        _shrinking(cells, newborn) / 0.3,
     ]
     halved = 2 * _TERMS * np.log(2) * missed
     return sum(deviation**2 for deviation in deviations) + halved
@@ -204,6 +211,18 @@ def _unlike(cells: Cells, size: np.ndarray, mother: np.ndarray, both: np.ndarray
     with np.errstate(invalid="ignore", divide="ignore"):
         deviation = np.maximum(np.log(both / most), np.log(least / both)).clip(0) / 0.25
     return np.where((least > 0) & (both > 0), deviation, np.nan)
+
+
+def _largest_of_late(cells: Cells, size: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """Largest size of a track in its last frames up to a row."""
+    first = cells.first[cells.track[row]]
+    return np.max([size[np.maximum(row - back, first)] for back in range(_LATE_FRAMES)], axis=0)
+
+
+def _shrinking(cells: Cells, row: np.ndarray) -> np.ndarray:
+    """By how much ln(area) has fallen three frames later, 0 where it has not."""
+    later = np.minimum(row + 3, cells.last[cells.track[row]])
+    return np.log(cells.area_um2[row] / cells.area_um2[later]).clip(0)
 
 
 def choose_divisions(
