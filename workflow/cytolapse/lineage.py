@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 
 from cytolapse.divisions import Divisions, find_divisions
+from cytolapse.fates import ends, starts
 from cytolapse.linkedcells import Cells, arrange_cells
 from cytolapse.linking import link_cells
 from cytolapse.merging import follow_through, without_pieces
+from cytolapse.repairs import find_repairs
 from cytolapse.tables import empty_table, read_metadata, read_table, typed, write_table
 
 logger = logging.getLogger(__name__)
@@ -20,6 +22,7 @@ def link_movie(
     objects_path: str | os.PathLike,
     tracks_path: str | os.PathLike,
     lineage_path: str | os.PathLike,
+    repairs_path: str | os.PathLike,
     *,
     frame_interval_min: float | None,
     division: str,
@@ -32,7 +35,7 @@ def link_movie(
     max_repair_frames: int,
     provenance: dict | None,
 ) -> None:
-    """Write the tracks of one movie, cut at divisions, and their lineage.
+    """Write the tracks of one movie, cut at divisions, their lineage, and what is wrong with masks.
 
     Parameters
     ----------
@@ -40,7 +43,7 @@ def link_movie(
         What inspect says of the movie; a refused one gets empty tables.
     objects_path : path
         Table `objects`.
-    tracks_path, lineage_path : path
+    tracks_path, lineage_path, repairs_path : path
         Tables to write.
     frame_interval_min : float, optional
         Time between frames, above 0; noted with the tables. All else here
@@ -51,9 +54,12 @@ def link_movie(
         As in `cytolapse.linking.link_cells`.
     division_window_frames, min_daughter_frames, min_division_score
         As in `find_divisions`.
+    max_repair_frames : int
+        Longest error of a mask that is mended, as in `find_repairs` and
+        `follow_through`; 0 mends none.
     provenance : dict, optional
         Record of this stage; written, behind those of the stages before it,
-        into the metadata of both tables.
+        into the metadata of the tables.
 
     Raises
     ------
@@ -64,32 +70,28 @@ def link_movie(
         movie = json.load(file)
     before = read_metadata(objects_path)
     facts = {"search_range_um": None, "solver": "none", "frame_interval_min": frame_interval_min}
-    if movie["status"] == "refused":
-        tracks, lineage = empty_table("tracks"), empty_table("lineage")
-    else:
+    tables = {name: empty_table(name) for name in ("tracks", "lineage", "repairs")}
+    if movie["status"] != "refused":
         objects = read_table("objects", objects_path)
         links = link_cells(
             objects, search_range_um=search_range_um, memory_frames=memory_frames, shape_weight=shape_weight
         )
         facts |= {"search_range_um": links.search_range_um, "solver": links.solver}
-        cells = arrange_cells(objects, links.tracks)
-        threads = follow_through(cells, max_repair_frames=max_repair_frames)
-        cells, _ = without_pieces(cells, threads)
-        divisions = find_divisions(
-            cells,
+        tables = trace_lineage(
+            objects,
+            links.tracks,
             frames=movie["frames"],
             division=division,
             division_window_frames=division_window_frames,
             min_daughter_frames=min_daughter_frames,
             min_division_score=min_division_score,
+            max_repair_frames=max_repair_frames,
         )
-        tracks, lineage = cut_tracks(cells, divisions, frames=movie["frames"], division=division)
-        logger.info("%d cells in %d tracks, %d divisions", len(tracks), len(lineage), len(divisions.mother))
     metadata = {"provenance": json.dumps(_provenance(before, provenance, facts))}
     if "object" in before:
         metadata["object"] = before["object"]
-    write_table("tracks", tracks, tracks_path, metadata=metadata)
-    write_table("lineage", lineage, lineage_path, metadata=metadata)
+    for name, path in (("tracks", tracks_path), ("lineage", lineage_path), ("repairs", repairs_path)):
+        write_table(name, tables[name], path, metadata=metadata)
 
 
 def _provenance(before: dict[str, str], record: dict | None, facts: dict) -> dict:
@@ -97,7 +99,61 @@ def _provenance(before: dict[str, str], record: dict | None, facts: dict) -> dic
     return {**chain, "link": {**(record or {}), **facts}}
 
 
-def cut_tracks(cells: Cells, divisions: Divisions, *, frames: int, division: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def trace_lineage(
+    objects: pd.DataFrame,
+    linked: pd.DataFrame,
+    *,
+    frames: int,
+    division: str,
+    division_window_frames: int,
+    min_daughter_frames: int,
+    min_division_score: float,
+    max_repair_frames: int,
+) -> dict[str, pd.DataFrame]:
+    """Tracks from division to division, of cells that were linked from frame to frame.
+
+    Parameters
+    ----------
+    objects : DataFrame
+        Table `objects`.
+    linked : DataFrame
+        Table `tracks` as `link_cells` makes it.
+    frames : int
+        Frames of the movie.
+    division, division_window_frames, min_daughter_frames, min_division_score, max_repair_frames
+        As for `link_movie`.
+
+    Returns
+    -------
+    dict of DataFrame
+        Tables `tracks`, `lineage` and `repairs`.
+    """
+    threaded = arrange_cells(objects, linked)
+    threads = follow_through(threaded, max_repair_frames=max_repair_frames)
+    cells, row_of = without_pieces(threaded, threads)
+    divisions = find_divisions(
+        cells,
+        frames=frames,
+        division=division,
+        division_window_frames=division_window_frames,
+        min_daughter_frames=min_daughter_frames,
+        min_division_score=min_division_score,
+    )
+    swallowed = row_of[[each.hidden_before for each in threads.merged if each.hidden_after < 0]]
+    tracks, lineage = cut_tracks(cells, divisions, frames=frames, division=division, swallowed=swallowed)
+    numbers = pd.DataFrame({"frame": cells.frame, "label": cells.label}).merge(
+        tracks.astype(np.int64), on=["frame", "label"], how="left"
+    )
+    numbered = cells._replace(track=numbers["track"].to_numpy())
+    repairs = find_repairs(objects, threaded, threads, row_of, numbered, max_repair_frames=max_repair_frames)
+    logger.info("%d cells in %d tracks, %d divisions", len(tracks), len(lineage), len(divisions.mother))
+    logger.info("%s masks that hold several cells, are pieces of one, or are missing", len(repairs))
+    return {"tracks": tracks, "lineage": lineage, "repairs": repairs}
+
+
+def cut_tracks(
+    cells: Cells, divisions: Divisions, *, frames: int, division: str, swallowed: np.ndarray
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Tracks that end at divisions, and where each comes from.
 
     In fission the mother ends in her last frame before the division and each
@@ -112,6 +168,8 @@ def cut_tracks(cells: Cells, divisions: Divisions, *, frames: int, division: str
     frames : int
         Frames of the movie.
     division : {'fission', 'budding'}
+    swallowed : int array
+        Rows after which a cell lies within another's mask until the end.
 
     Returns
     -------
@@ -140,21 +198,14 @@ def cut_tracks(cells: Cells, divisions: Divisions, *, frames: int, division: str
         score[mother] = divisions.score
         division_frame[mother] = np.minimum(cells.frame[divisions.sister], cells.frame[divisions.newborn])
 
-    starts_at, ends_at = cells.frame[first], cells.frame[last]
-    start = np.select(
-        [parent > 0, starts_at == 0, cells.border[first]], ["division", "movie_start", "entered"], "appeared"
-    )
-    end = np.select(
-        [~np.isnan(score), ends_at == frames - 1, cells.border[last]], ["division", "movie_end", "left"], "lost"
-    )
     lineage = pd.DataFrame(
         {
             "track": number,
             "parent": pd.array(parent, "Int64"),
-            "first_frame": starts_at,
-            "last_frame": ends_at,
-            "start": start,
-            "end": end,
+            "first_frame": cells.frame[first],
+            "last_frame": cells.frame[last],
+            "start": starts(cells, first, parent > 0),
+            "end": ends(cells, first, last, ~np.isnan(score), np.isin(last, swallowed), frames=frames),
             "division_score": score,
             "division_frame": pd.array(np.where(np.isnan(division_frame), 0, division_frame).astype(int), "Int64"),
         }

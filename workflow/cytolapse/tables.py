@@ -145,6 +145,21 @@ _TABLES: dict[str, tuple[str, list[Column]]] = {
             Column("track", INT, "", "number of the track, from 1; ends at a division"),
         ],
     ),
+    "repairs": (
+        "one row a cell and frame whose mask is wrong, as the frames around say",
+        [
+            Column("frame", INT, "", "frame, from 0"),
+            Column("track", INT, "", "number of the track of the cell"),
+            Column("label", INT, "", "number of the mask in labels.tif of this frame; null where the cell was missed"),
+            Column("kind", TEXT, "", "merged (the mask holds other cells too), split (a piece of the cell) or missed"),
+            Column("repaired", FLAG, "", "mended in the tracked labels; otherwise noted only"),
+            Column("y_px", REAL, "px", "where the cell is expected: centre of its ellipse; null for a piece"),
+            Column("x_px", REAL, "px", "where the cell is expected: centre of its ellipse; null for a piece"),
+            Column("major_axis_px", REAL, "px", "long axis of that ellipse"),
+            Column("minor_axis_px", REAL, "px", "short axis of that ellipse"),
+            Column("orientation_rad", REAL, "rad", "angle from the y axis (rows) to the long axis"),
+        ],
+    ),
     "lineage": (
         "one row a track: where it comes from and how it ends",
         [
@@ -417,7 +432,7 @@ _TABLES: dict[str, tuple[str, list[Column]]] = {
     ),
 }
 
-MOVIE_TABLES = ("confidence", "objects", "intensities", "planes", "tracks", "lineage")
+MOVIE_TABLES = ("confidence", "objects", "intensities", "planes", "tracks", "repairs", "lineage")
 EXPERIMENT_TABLES = ("movies", "frames", "cells", "growth", "fits", "expression", "population")
 
 
