@@ -72,12 +72,13 @@ LINEAGE = pd.DataFrame(
 
 @pytest.fixture
 def analyse(tmp_path):
-    def run(objects=None, planes=None, tracks=None, lineage=LINEAGE, info=INFO, events=(), **changes):
+    def run(objects=None, planes=None, tracks=None, lineage=LINEAGE, info=INFO, events=(), repairs=None, **changes):
         objects = objects_of_two_cells() if objects is None else objects
         tracks = objects[["frame", "label"]].assign(track=objects["label"]) if tracks is None else tracks
         tables = {
             **{"objects": objects, "intensities": intensities_of(objects), "tracks": tracks, "lineage": lineage},
             "planes": planes_of() if planes is None else planes,
+            "repairs": empty_table("repairs") if repairs is None else repairs,
         }
         if info["status"] == "refused":
             tables = {name: empty_table(name) for name in tables}
@@ -92,7 +93,7 @@ def analyse(tmp_path):
             **{"division": "fission", "size_quantity": "area", "object": "cell", "events": list(events)},
             **{"provenance": {"code": "def"}, **KNOBS},
         }
-        inputs = ("objects", "intensities", "planes", "tracks", "lineage")
+        inputs = ("objects", "intensities", "planes", "tracks", "lineage", "repairs")
         outputs = {name: tmp_path / f"out_{name}.parquet" for name in OUTPUTS}
         analyse_movie(
             tmp_path / "movie.json",
@@ -295,3 +296,23 @@ def test_where_planes_say_nothing_cells_are_fitted_and_their_focus_is_null(analy
 
     assert tables.growth["growth_rate_per_h"].to_numpy() == pytest.approx(np.full(100, 0.06))
     assert tables.frames["flag_out_of_focus"].isna().all()
+
+
+def test_masks_that_hold_two_cells_or_a_part_of_one_are_flagged_and_left_out_of_fits(analyse):
+    objects = objects_of_two_cells()
+    piece = objects[(objects["frame"] == 7) & (objects["label"] == 2)].assign(label=3, area_um2=4.0)
+    objects.loc[(objects["frame"] == 4) & (objects["label"] == 1), "area_um2"] *= 1.15
+    objects = pd.concat([objects, piece], ignore_index=True)
+    tracks = objects.loc[objects["label"] < 3, ["frame", "label"]].assign(track=lambda rows: rows["label"])
+    repairs = pd.DataFrame(
+        {"frame": [4, 7], "label": [1, 3], "track": [1, 2], "kind": ["merged", "split"], "repaired": [False, True]}
+    )
+
+    tables = analyse(objects, tracks=tracks, repairs=repairs)
+
+    flagged = tables.cells.set_index(["frame", "label"])[["flag_merged", "flag_split"]].astype(bool)
+    assert flagged.index[flagged["flag_merged"]].tolist() == [(4, 1)]
+    assert flagged.index[flagged["flag_split"]].tolist() == [(7, 2), (7, 3)]
+    assert tables.cells.set_index(["frame", "label"]).loc[(7, 3), "track"] is pd.NA
+    assert tables.fits["fit_frames"].tolist() == [11, 11]
+    assert tables.growth["growth_rate_per_h"].tolist() == pytest.approx([math.log(2)] * 2)

@@ -3,38 +3,12 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from celltables import DIVISION, LINK, REPAIR, drawn, linked, neighbours
 
-from cytolapse.lineage import Divisions, arrange_cells, choose_divisions, cut_tracks, find_divisions, link_movie
+from cytolapse.divisions import Divisions, choose_divisions, find_divisions
+from cytolapse.lineage import cut_tracks, link_movie
+from cytolapse.linkedcells import arrange_cells
 from cytolapse.tables import empty_table, read_metadata, read_table, typed, write_table
-
-LINK = {"search_range_um": 12.0, "memory_frames": 1, "shape_weight": 1.0}
-DIVISION = {
-    "division": "fission",
-    "division_window_frames": 1,
-    "min_daughter_frames": 3,
-    "min_division_score": 0.25,
-}
-
-
-def drawn(*cells):
-    """Objects from (frame, label, y_um, x_um, area_um2[, at the border])."""
-    rows = []
-    for frame, label, y_um, x_um, area_um2, *border in cells:
-        axis_um = 2 * np.sqrt(area_um2 / np.pi)
-        rows.append(
-            {
-                "frame": frame,
-                "label": label,
-                "y_aligned_um": y_um,
-                "x_aligned_um": x_um,
-                "area_um2": area_um2,
-                "major_axis_um": axis_um,
-                "minor_axis_um": axis_um,
-                "orientation_rad": 0.0,
-                "flag_border": bool(border),
-            }
-        )
-    return typed("objects", pd.DataFrame(rows))
 
 
 def a_division(at=5, until=11, late=0):
@@ -45,28 +19,8 @@ def a_division(at=5, until=11, late=0):
     return mother + near + far
 
 
-def neighbours(frames):
-    """Cells of ordinary size that only stand there."""
-    return [
-        (frame, 10 + each, 100.0 + 20 * each, 100.0 * (each % 2), 80.0) for frame in range(frames) for each in range(4)
-    ]
-
-
-def linked(tmp_path, objects, *, frames, **knobs):
-    """Tracks by cell, and the lineage by track."""
-    movie = tmp_path / "movie.json"
-    movie.write_text(json.dumps({"status": "ok", "frames": frames}))
-    write_table("objects", objects, tmp_path / "objects.parquet")
-    outputs = tmp_path / "tracks.parquet", tmp_path / "lineage.parquet"
-    settings = {**LINK, **DIVISION, **knobs}
-    link_movie(movie, tmp_path / "objects.parquet", *outputs, frame_interval_min=5.0, provenance=None, **settings)
-    tracks = read_table("tracks", outputs[0])
-    lineage = read_table("lineage", outputs[1]).set_index("track")
-    return {(int(f), int(la)): int(t) for f, la, t in tracks.itertuples(index=False)}, lineage
-
-
 def test_a_division_ends_the_mother_and_begins_two_daughters(tmp_path):
-    tracks, lineage = linked(tmp_path, drawn(*a_division(), *neighbours(11)), frames=11)
+    tracks, lineage, _ = linked(tmp_path, drawn(*a_division(), *neighbours(11)), frames=11)
 
     mother, one, other = tracks[4, 1], tracks[5, 1], tracks[5, 2]
     assert len({mother, one, other}) == 3
@@ -78,7 +32,7 @@ def test_a_division_ends_the_mother_and_begins_two_daughters(tmp_path):
 
 
 def test_a_mother_that_ends_and_two_tracks_that_begin_are_a_division(tmp_path):
-    tracks, lineage = linked(tmp_path, drawn(*a_division(), *neighbours(11)), frames=11, search_range_um=2.0)
+    tracks, lineage, _ = linked(tmp_path, drawn(*a_division(), *neighbours(11)), frames=11, search_range_um=2.0)
 
     assert lineage.loc[[tracks[5, 1], tracks[5, 2]], "parent"].tolist() == [tracks[4, 1]] * 2
 
@@ -86,8 +40,8 @@ def test_a_mother_that_ends_and_two_tracks_that_begin_are_a_division(tmp_path):
 def test_a_daughter_one_frame_late_is_found_in_a_window_of_two_at_half_the_score(tmp_path):
     objects = drawn(*a_division(late=1), *neighbours(11))
 
-    _, narrow = linked(tmp_path, objects, frames=11, division_window_frames=1)
-    tracks, wide = linked(tmp_path, objects, frames=11, division_window_frames=2)
+    _, narrow, _ = linked(tmp_path, objects, frames=11, division_window_frames=1)
+    tracks, wide, _ = linked(tmp_path, objects, frames=11, division_window_frames=2)
     on_time = linked(tmp_path, drawn(*a_division(), *neighbours(11)), frames=11, division_window_frames=2)[1]
 
     assert narrow["parent"].isna().all()
@@ -124,7 +78,7 @@ def test_a_daughter_and_her_own_daughters_have_three_generations(tmp_path):
     grand = [(f, la, y, 63.0, 46.0) for f in range(10, 16) for la, y in ((2, 45.5), (3, 54.5))]
     rest = [(f, 1, 50.0, 45.0, 50.0) for f in range(10, 16)]
 
-    tracks, lineage = linked(tmp_path, drawn(*first, *second, *grand, *rest, *neighbours(16)), frames=16)
+    tracks, lineage, _ = linked(tmp_path, drawn(*first, *second, *grand, *rest, *neighbours(16)), frames=16)
 
     assert lineage.loc[tracks[4, 2], ["start", "end"]].tolist() == ["division", "division"]
     assert lineage.loc[[tracks[10, 2], tracks[10, 3]], "parent"].tolist() == [tracks[4, 2]] * 2
@@ -135,7 +89,7 @@ def test_a_cell_that_appears_beside_one_that_stays_the_same_is_no_daughter(tmp_p
     stays = [(frame, 1, 50.0, 50.0, 100.0) for frame in range(10)]
     comes = [(frame, 2, 50.0, 61.0, 95.0) for frame in range(5, 10)]
 
-    tracks, lineage = linked(tmp_path, drawn(*stays, *comes), frames=10)
+    tracks, lineage, _ = linked(tmp_path, drawn(*stays, *comes), frames=10)
 
     assert tracks[0, 1] == tracks[9, 1]
     assert lineage["parent"].isna().all()
@@ -146,7 +100,7 @@ def test_a_cell_that_appears_beside_one_that_stays_the_same_is_no_daughter(tmp_p
 def test_a_speck_of_two_frames_is_a_daughter_only_where_two_frames_are_enough(tmp_path, min_daughter_frames, divisions):
     objects = drawn(*(cell for cell in a_division() if cell[1] == 1 or cell[0] < 7), *neighbours(11))
 
-    _, lineage = linked(tmp_path, objects, frames=11, min_daughter_frames=min_daughter_frames)
+    _, lineage, _ = linked(tmp_path, objects, frames=11, min_daughter_frames=min_daughter_frames)
 
     assert (lineage["end"] == "division").sum() == divisions
 
@@ -166,7 +120,7 @@ def test_a_nucleus_cut_in_two_halves_scores_below_one_that_parts(tmp_path):
 def test_of_two_mothers_around_a_newborn_the_one_that_halves_wins(tmp_path):
     stays = [(frame, 3, 50.0, 66.0, 100.0) for frame in range(11)]
 
-    tracks, lineage = linked(tmp_path, drawn(*a_division(), *stays, *neighbours(11)), frames=11)
+    tracks, lineage, _ = linked(tmp_path, drawn(*a_division(), *stays, *neighbours(11)), frames=11)
 
     assert lineage.loc[tracks[5, 2], "parent"] == tracks[4, 1]
     assert tracks[0, 3] == tracks[10, 3]
@@ -175,24 +129,10 @@ def test_of_two_mothers_around_a_newborn_the_one_that_halves_wins(tmp_path):
 def test_two_divisions_side_by_side_keep_their_families(tmp_path):
     beside = [(frame, label + 2, y, x + 26.0, area) for frame, label, y, x, area in a_division()]
 
-    tracks, lineage = linked(tmp_path, drawn(*a_division(), *beside, *neighbours(11)), frames=11)
+    tracks, lineage, _ = linked(tmp_path, drawn(*a_division(), *beside, *neighbours(11)), frames=11)
 
     assert lineage.loc[[tracks[5, 1], tracks[5, 2]], "parent"].tolist() == [tracks[4, 1]] * 2
     assert lineage.loc[[tracks[5, 3], tracks[5, 4]], "parent"].tolist() == [tracks[4, 3]] * 2
-
-
-def test_starts_and_ends_say_what_was_seen(tmp_path):
-    objects = drawn(
-        *((frame, 1, 10.0, 10.0, 80.0) for frame in range(8)),
-        *((frame, 2, 50.0, 0.0, 80.0, "border") for frame in range(3, 6)),
-        *((frame, 3, 90.0, 90.0, 80.0) for frame in range(2, 5)),
-    )
-
-    tracks, lineage = linked(tmp_path, objects, frames=8)
-
-    assert lineage.loc[tracks[0, 1], ["start", "end"]].tolist() == ["movie_start", "movie_end"]
-    assert lineage.loc[tracks[3, 2], ["start", "end"]].tolist() == ["entered", "left"]
-    assert lineage.loc[tracks[2, 3], ["start", "end"]].tolist() == ["appeared", "lost"]
 
 
 def test_a_budding_mother_keeps_her_track_and_has_a_bud_of_each_time(tmp_path):
@@ -203,7 +143,7 @@ def test_a_budding_mother_keeps_her_track_and_has_a_bud_of_each_time(tmp_path):
         *((frame, 4, 50.0, 70.0, 100.0) for frame in range(20)),
     )
 
-    tracks, lineage = linked(tmp_path, objects, frames=20, division="budding")
+    tracks, lineage, _ = linked(tmp_path, objects, frames=20, division="budding")
 
     mother = tracks[0, 1]
     assert tracks[19, 1] == mother
@@ -214,7 +154,7 @@ def test_a_budding_mother_keeps_her_track_and_has_a_bud_of_each_time(tmp_path):
 
 
 def test_tracks_are_numbered_from_1_by_first_frame_and_label(tmp_path):
-    _, lineage = linked(tmp_path, drawn(*a_division(), *neighbours(11)), frames=11)
+    _, lineage, _ = linked(tmp_path, drawn(*a_division(), *neighbours(11)), frames=11)
 
     assert lineage.index.tolist() == list(range(1, len(lineage) + 1))
     assert lineage["first_frame"].is_monotonic_increasing
@@ -223,20 +163,20 @@ def test_tracks_are_numbered_from_1_by_first_frame_and_label(tmp_path):
 def test_every_cell_has_exactly_one_track(tmp_path):
     objects = drawn(*a_division(), *neighbours(11))
 
-    tracks, _ = linked(tmp_path, objects, frames=11)
+    tracks, _, _ = linked(tmp_path, objects, frames=11)
 
     assert set(tracks) == set(zip(objects["frame"], objects["label"], strict=True))
 
 
 def test_a_movie_without_cells_gives_typed_empties(tmp_path):
-    tracks, lineage = linked(tmp_path, empty_table("objects"), frames=11)
+    tracks, lineage, _ = linked(tmp_path, empty_table("objects"), frames=11)
 
     assert tracks == {}
     assert lineage.empty
 
 
 def test_one_frame_has_no_division(tmp_path):
-    _, lineage = linked(tmp_path, drawn((0, 1, 50, 50, 100), (0, 2, 55, 50, 50)), frames=1)
+    _, lineage, _ = linked(tmp_path, drawn((0, 1, 50, 50, 100), (0, 2, 55, 50, 50)), frames=1)
 
     assert lineage["start"].tolist() == ["movie_start", "movie_start"]
     assert lineage["end"].tolist() == ["movie_end", "movie_end"]
@@ -246,7 +186,8 @@ def test_a_refused_movie_gives_typed_empties_that_say_where_they_come_from(tmp_p
     (tmp_path / "movie.json").write_text(json.dumps({"status": "refused", "reason": "cut off"}))
     metadata = {"object": "nucleus", "provenance": json.dumps({"measure": {"code": "m"}})}
     write_table("objects", empty_table("objects"), tmp_path / "objects.parquet", metadata=metadata)
-    outputs = tmp_path / "tracks.parquet", tmp_path / "lineage.parquet"
+    names = ("tracks", "lineage", "repairs")
+    outputs = [tmp_path / f"{name}.parquet" for name in names]
 
     link_movie(
         tmp_path / "movie.json",
@@ -256,9 +197,10 @@ def test_a_refused_movie_gives_typed_empties_that_say_where_they_come_from(tmp_p
         provenance={"code": "l"},
         **LINK,
         **DIVISION,
+        **REPAIR,
     )
 
-    for name, path in zip(("tracks", "lineage"), outputs, strict=True):
+    for name, path in zip(names, outputs, strict=True):
         assert read_table(name, path).empty
         found = read_metadata(path)
         assert found["object"] == "nucleus"
@@ -285,7 +227,7 @@ def test_cutting_where_nothing_divides_changes_no_track():
     cells = arrange_cells(objects, tracks)
 
     divisions = find_divisions(cells, frames=4, **DIVISION)
-    cut, lineage = cut_tracks(cells, divisions, frames=4, division="fission")
+    cut, lineage = cut_tracks(cells, divisions, frames=4, division="fission", swallowed=np.empty(0, int))
 
     pd.testing.assert_frame_equal(cut, tracks.sort_values(["frame", "label"], ignore_index=True))
     assert len(lineage) == 4

@@ -19,7 +19,14 @@ from cytolapse.tables import EXPERIMENT_TABLES, schema
 def test_a_run_leaves_every_product_of_the_flow(finished):
     movie = finished.folder / "results/rods/a"
     products = ["movie.json", "probability.tif", "labels.tif", "confidence.parquet", "objects.parquet"]
-    products += ["intensities.parquet", "planes.parquet", "tracks.parquet", "lineage.parquet", "overlay.png"]
+    products += [
+        "intensities.parquet",
+        "planes.parquet",
+        "tracks.parquet",
+        "lineage.parquet",
+        "repairs.parquet",
+        "overlay.png",
+    ]
     products += [f"{table}.parquet" for table in ("frames", "cells", "growth", "fits", "expression")]
 
     assert {path.name for path in movie.iterdir()} == set(products)

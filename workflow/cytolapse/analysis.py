@@ -30,6 +30,7 @@ def analyse_movie(
     planes_path: str | os.PathLike,
     tracks_path: str | os.PathLike,
     lineage_path: str | os.PathLike,
+    repairs_path: str | os.PathLike,
     outputs: Mapping[str, str | os.PathLike],
     *,
     experiment: str,
@@ -50,14 +51,14 @@ def analyse_movie(
     """Write frames, cells, growth, fits and expression of one movie.
 
     Frames that are blank or out of focus, masks that touch the edge of the
-    frame (their size is cut off) and jumps of the area in one frame alone are
-    left out of the fits; they stay in the tables, flagged. A refused movie has
+    frame (their size is cut off), masks that hold two cells or a part of one, and
+    jumps of the area in one frame alone are left out of the fits; they stay in the tables, flagged. A refused movie has
     typed tables without rows. The columns condition and replicate are null:
     they are filled in where movies are put together.
 
     Parameters
     ----------
-    movie_json, objects_path, intensities_path, planes_path, tracks_path, lineage_path : path
+    movie_json, objects_path, intensities_path, planes_path, tracks_path, lineage_path, repairs_path : path
         Products of the earlier stages.
     outputs : mapping of str to path
         Files to write: frames, cells, growth, fits and expression.
@@ -100,6 +101,7 @@ def analyse_movie(
             read_table("planes", planes_path),
             read_table("tracks", tracks_path),
             read_table("lineage", lineage_path),
+            read_table("repairs", repairs_path),
             movie=movie,
             pixel_um=size_of_pixel_um(info, pixel_size_um),
             frame_time_h=frame_times_h(info, frame_interval_min),
@@ -154,9 +156,14 @@ def _own_rules(
         f"fewer than {min_fit_frames} frames in a fit; below {LEAST_FIT_FRAMES} there is none. Frames that are blank "
         "or out of focus, and masks at the edge of the frame, are left out"
     )
+    merged = (
+        "the mask is as large as two that came together in it, and that part again later; left out of fits. Two that "
+        "stay together until the end of the movie are not flagged"
+    )
+    split = "the mask is, or lacks, a piece that parted from it and joined it again; left out of fits"
     saturated = f"more than the share {max_saturated_fraction:g} of the pixels is at the camera's largest value"
     return {
-        "cells": {"flag_area_jump": jump},
+        "cells": {"flag_area_jump": jump, "flag_merged": merged, "flag_split": split},
         "growth": {
             "flag_short": short,
             "flag_poor_fit": f"the standard deviation of ln(size) about the fit is above {max_residual_sd:g}",
@@ -175,6 +182,7 @@ def _analyse(
     planes: pd.DataFrame,
     tracks: pd.DataFrame,
     lineage: pd.DataFrame,
+    repairs: pd.DataFrame,
     *,
     movie: str,
     pixel_um: float,
@@ -186,7 +194,7 @@ def _analyse(
     growth: Mapping,
 ) -> dict[str, pd.DataFrame]:
     frames = _frames_table(info, planes, objects, pixel_um, frame_time_h)
-    cells = _cells_table(objects, tracks, frames, growth["events"], movie, mask_source, area_jump)
+    cells = _cells_table(objects, tracks, repairs, frames, growth["events"], movie, mask_source, area_jump)
     if len(cells) and cells[size_column].isna().all():
         logger.warning("%s is null for every cell: no growth rate can be fitted", size_column)
     tracked = cells.loc[cells["track"].notna(), ["track", "frame", "time_h", "unusable"]]
@@ -235,6 +243,7 @@ def _frames_table(
 def _cells_table(
     objects: pd.DataFrame,
     tracks: pd.DataFrame,
+    repairs: pd.DataFrame,
     frames: pd.DataFrame,
     events: Sequence[Mapping],
     movie: str,
@@ -260,15 +269,30 @@ def _cells_table(
     time_h = frames["time_h"].to_numpy()[frame]
     out_of_focus = frames["flag_out_of_focus"].array[frame]
     bad_frame = (frames["flag_out_of_focus"].fillna(False) | frames["flag_blank"].fillna(False)).to_numpy(bool)[frame]
+    merged, split = (_has_repair(cells, repairs, kind) for kind in ("merged", "split"))
     return cells.assign(
         time_h=time_h,
         time_since_event_h=_time_since_event_h(time_h, events),
         cell_id=cell_ids(movie, track),
         mask_source=mask_source,
         flag_area_jump=jumps,
+        flag_merged=merged,
+        flag_split=split,
         flag_out_of_focus=out_of_focus,
-        unusable=bad_frame | lone | cells["flag_border"].fillna(False).to_numpy(bool),
+        unusable=bad_frame | lone | merged | split | cells["flag_border"].fillna(False).to_numpy(bool),
     )
+
+
+def _has_repair(cells: pd.DataFrame, repairs: pd.DataFrame, kind: str) -> np.ndarray:
+    """Whether the mask of each row is named in `repairs` as one of a kind."""
+    found = repairs[repairs["kind"] == kind]
+    named = pd.MultiIndex.from_frame(found[["frame", "label"]].astype(int))
+    has = pd.MultiIndex.from_frame(cells[["frame", "label"]].astype(int)).isin(named)
+    if kind == "split":
+        # the rest of the cell is no whole one either
+        of_cell = pd.MultiIndex.from_frame(found[["frame", "track"]].astype(int))
+        has |= pd.MultiIndex.from_frame(cells[["frame", "track"]].fillna(0).astype(int)).isin(of_cell)
+    return has
 
 
 def _time_since_event_h(time_h: np.ndarray, events: Sequence[Mapping]) -> np.ndarray:

@@ -27,7 +27,9 @@ def starts(cells: Cells, first: np.ndarray, born: np.ndarray) -> np.ndarray:
         division: it has a mother. movie_start: it is there in the first frame.
         entered: it touches the edge of the frame. appeared: none of these.
     """
-    return np.select([born, cells.frame[first] == 0, cells.border[first]], ["division", "movie_start", "entered"], "appeared")
+    return np.select(
+        [born, cells.frame[first] == 0, cells.border[first]], ["division", "movie_start", "entered"], "appeared"
+    )
 
 
 def ends(

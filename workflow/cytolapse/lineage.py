@@ -17,6 +17,7 @@ from cytolapse.tables import empty_table, read_metadata, read_table, typed, writ
 
 logger = logging.getLogger(__name__)
 
+
 def link_movie(
     movie_json: str | os.PathLike,
     objects_path: str | os.PathLike,

@@ -21,6 +21,8 @@ _AREA_SD = 0.1
 # and the most by which either sum may be off.
 _EVIDENCE = 6.0
 _MISFIT = 9.0
+# Masks that become one touch, or nearly: their centres are no farther apart than this part of their half lengths.
+_TOUCHING = 1.2
 # What is far from expected is as good as any other that is.
 _LARGEST_SQUARE = 16.0
 
@@ -156,7 +158,7 @@ def _evidence(
     # A mask that comes out of nowhere is as unlikely as one far from expected.
     evidence = np.where(followed, np.minimum(alone, _LARGEST_SQUARE), _LARGEST_SQUARE) - both
     apart_um = np.linalg.norm(position[stays] - position[part], axis=1)
-    near = apart_um < half[stays] + half[part]
+    near = apart_um < _TOUCHING * (half[stays] + half[part])
     return evidence, (evidence > _EVIDENCE) & (both < _MISFIT) & near
 
 

@@ -23,7 +23,13 @@ _KEPT_SIZE = 0.25
 
 
 def find_repairs(
-    objects: pd.DataFrame, threaded: Cells, threads: Threads, row_of: np.ndarray, cells: Cells, *, max_repair_frames: int
+    objects: pd.DataFrame,
+    threaded: Cells,
+    threads: Threads,
+    row_of: np.ndarray,
+    cells: Cells,
+    *,
+    max_repair_frames: int,
 ) -> pd.DataFrame:
     """Masks that are wrong, and where the cells in them lie.
 
@@ -138,7 +144,8 @@ def _missed(cells: Cells, shapes: _Shapes, max_repair_frames: int) -> list[dict]
         for frame in range(int(cells.frame[one]) + 1, int(cells.frame[other])):
             if seen[frame] >= _SEEN_SHARE * there[frame]:
                 ellipse = shapes.between(one, other, frame)
-                rows.append({"frame": frame, "track": cells.track[one], "kind": "missed", "repaired": True, **ellipse})
+                row = {"frame": frame, "label": None, "track": cells.track[one], "kind": "missed", "repaired": True}
+                rows.append({**row, **ellipse})
     return rows
 
 

@@ -92,7 +92,9 @@ _TABLES: dict[str, tuple[str, list[Column]]] = {
             Column(
                 "intensity_au", REAL, "au", "mean over the mask of the channel that was segmented, background included"
             ),
-            Column("background_au", REAL, "au", "background per pixel under this cell in the channel that was segmented"),
+            Column(
+                "background_au", REAL, "au", "background per pixel under this cell in the channel that was segmented"
+            ),
             Column("mask_confidence", REAL, "", _CONFIDENCE),
             Column("flag_border", FLAG, "", "the mask touches the edge of the frame"),
         ],
@@ -274,8 +276,8 @@ _TABLES: dict[str, tuple[str, list[Column]]] = {
             Column("mask_source", TEXT, "", "predicted, given (label images of the user's own), repaired or corrected"),
             Column("flag_border", FLAG, "", "the mask touches the edge of the frame"),
             Column("flag_area_jump", FLAG, "", "area far from that of the same track one frame before or after"),
-            Column("flag_merged", FLAG, "", "mask holds more than one cell; null in this version"),
-            Column("flag_split", FLAG, "", "mask holds a part of a cell; null in this version"),
+            Column("flag_merged", FLAG, "", "the mask holds another cell too, as the frames before and after say"),
+            Column("flag_split", FLAG, "", "the mask holds a part of a cell, as the frames before and after say"),
             Column("flag_out_of_focus", FLAG, "", "the frame is out of focus"),
         ],
     ),

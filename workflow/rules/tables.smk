@@ -10,6 +10,7 @@ rule analyse:
         planes="results/{experiment}/{movie}/planes.parquet",
         tracks="results/{experiment}/{movie}/tracks.parquet",
         lineage="results/{experiment}/{movie}/lineage.parquet",
+        repairs="results/{experiment}/{movie}/repairs.parquet",
     output:
         frames="results/{experiment}/{movie}/frames.parquet",
         cells="results/{experiment}/{movie}/cells.parquet",

@@ -40,6 +40,7 @@ rule link:
     output:
         tracks="results/{experiment}/{movie}/tracks.parquet",
         lineage="results/{experiment}/{movie}/lineage.parquet",
+        repairs="results/{experiment}/{movie}/repairs.parquet",
     log:
         "logs/{experiment}/{movie}/link.log",
     benchmark:

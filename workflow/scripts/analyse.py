@@ -14,6 +14,7 @@ analyse_movie(
     snakemake.input.planes,
     snakemake.input.tracks,
     snakemake.input.lineage,
+    snakemake.input.repairs,
     dict(snakemake.output.items()),
     experiment=snakemake.wildcards.experiment,
     movie=snakemake.wildcards.movie,

@@ -1,4 +1,4 @@
-"""Rule link: objects.parquet -> tracks and lineage of one movie."""
+"""Rule link: objects.parquet -> tracks, lineage and repairs of one movie."""
 
 from cytolapse.logs import open_log
 
@@ -12,6 +12,7 @@ link_movie(
     snakemake.input.objects,
     snakemake.output.tracks,
     snakemake.output.lineage,
+    snakemake.output.repairs,
     **snakemake.params.link,
     division=snakemake.params.division,
     frame_interval_min=snakemake.params.frame_interval_min,
