@@ -1,5 +1,6 @@
 """Who links the cells: Cytolapse as a user runs it, and beside it trackpy alone and LapTrack on the same labels."""
 
+import json
 import subprocess
 import time
 from collections.abc import Callable
@@ -205,13 +206,11 @@ def crowd(cells: int, frames: int, seed: int) -> pd.DataFrame:
 
 
 def speeds(folder: Path, cells: int, frames: int, rounds: int) -> dict[str, float]:
-    """Cells linked a second on a synthetic crowd, the best of some rounds; LapTrack once.
+    """Cells linked a second of processor time on a synthetic crowd, the best of some rounds; LapTrack once.
 
     Cytolapse's is the whole stage, divisions, reading and writing included;
-    of the others the linking alone is timed.
+    of the others the linking alone is timed. Run with one thread.
     """
-    import json
-
     from cytolapse.lineage import link_movie
     from planning.settings import read_settings
 
@@ -222,7 +221,7 @@ def speeds(folder: Path, cells: int, frames: int, rounds: int) -> dict[str, floa
         info = {"status": "ok", "frames": number, "path": "crowd"}
         (folder / "movie.json").write_text(json.dumps(info))
         write_table("objects", objects, folder / "objects.parquet")
-        start = time.perf_counter()
+        start = time.process_time()
         link_movie(
             *(folder / name for name in ("movie.json", "objects.parquet", "tracks.parquet", "lineage.parquet")),
             **settings,
@@ -230,13 +229,13 @@ def speeds(folder: Path, cells: int, frames: int, rounds: int) -> dict[str, floa
             division="fission",
             provenance=None,
         )
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     def by_other(tracker: str) -> Callable[[pd.DataFrame, int], float]:
         def timed(objects: pd.DataFrame, number: int) -> float:
-            start = time.perf_counter()
+            start = time.process_time()
             OTHERS[tracker](objects)
-            return time.perf_counter() - start
+            return time.process_time() - start
 
         return timed
 

@@ -5,10 +5,10 @@
 A part is given_sim, given_gowt1, given_hela, given_ecoli or given_yeast (labels
 of the truth itself), own_gowt1, own_hela or own_ecoli (labels that a finished
 run of benchmarks/accuracy.py found, in the folder --accuracy), or speed. All by
-default; own_... is left out where that run is missing. Each part is kept as a
-JSON of its own and done again where the tracks that it judges are newer, so
-that a run can be cut off at any time. The tables are made of all that is there
-and written into docs/accuracy.md.
+default; own_... is left out where that run is missing. The scores of each part
+and program are kept as a JSON of their own (FOLDER/scores), and made again
+where the tracks are newer, so that a run can be cut off at any time. The tables
+are made of all that is there and written into docs/accuracy.md.
 """
 
 import argparse
@@ -40,14 +40,20 @@ def judge_all(sequences: list[Sequence], folder: Path, cores: str) -> None:
     tracked = run_cytolapse(folder, sequences, cores)
     for sequence in sequences:
         by = tracked[sequence.name]
-        kept = folder / "scores" / f"{sequence.name}.json"
-        if kept.exists() and kept.stat().st_mtime > by.tracks.stat().st_mtime:
-            continue
-        results = {"cytolapse": score(sequence, by, folder / "dense" / sequence.name)}
-        for tracker in OTHERS:
-            other = run_other(tracker, by, folder / "others")
-            results[tracker] = score(sequence, other, folder / "dense" / f"{sequence.name}-{tracker}")
-        write_json(kept, results)
+        for tracker in TRACKERS:
+            kept = folder / "scores" / sequence.name / f"{tracker}.json"
+            if not kept.exists() or kept.stat().st_mtime < by.tracks.stat().st_mtime:
+                found = run_other(tracker, by, folder / "others") if tracker in OTHERS else by
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                write_json(kept, score(sequence, found, folder / "dense" / sequence.name / tracker))
+
+
+def read_scores(folder: Path) -> dict[str, dict]:
+    """What was scored so far, by sequence and program; a sequence counts when all programs are done."""
+    found: dict[str, dict] = {}
+    for path in sorted((folder / "scores").glob("*/*.json")):
+        found.setdefault(path.parent.name, {})[path.stem] = json.loads(path.read_text())
+    return {name: scores for name, scores in found.items() if scores.keys() == TRACKERS.keys()}
 
 
 def as_markdown(results: dict[str, dict], speed: dict | None) -> str:
@@ -62,7 +68,8 @@ def as_markdown(results: dict[str, dict], speed: dict | None) -> str:
     head = ["labels", "tracks by", "identity", "buds", "begin a track", "with a mother beside"]
     lines += _table(head, _rows(results, _budding))
     if speed:
-        lines += ["", f"Speed on {speed['cells']:,} cells x {speed['frames']} frames, synthetic, one thread:", ""]
+        size = f"{speed['cells']:,} cells x {speed['frames']} frames"
+        lines += ["", f"Speed on {size}, synthetic, by processor time of one thread:", ""]
         rows = [[name, f"{speed['per_second'][tracker]:,.0f}"] for tracker, name in TRACKERS.items()]
         lines += _table(["tracks by", "cells linked a second"], rows)
     return "\n".join(lines) + "\n"
@@ -139,7 +146,7 @@ def main() -> None:
     options = parser.parse_args()
     folder = options.folder.resolve()
     parts = parts_of(options.parts, options.accuracy)
-    (folder / "scores").mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     sequences = sequences_of(parts, movies.data_folder().resolve(), folder, options.accuracy)
     if sequences:
         judge_all(sequences, folder, options.cores)
@@ -147,8 +154,7 @@ def main() -> None:
     if "speed" in parts and (options.parts or not speed.exists()):
         found = speeds(folder / "speed", CELLS, FRAMES, ROUNDS)
         write_json(speed, {"cells": CELLS, "frames": FRAMES, "per_second": found})
-    results = {path.stem: json.loads(path.read_text()) for path in sorted((folder / "scores").glob("*.json"))}
-    text = as_markdown(results, json.loads(speed.read_text()) if speed.exists() else None)
+    text = as_markdown(read_scores(folder), json.loads(speed.read_text()) if speed.exists() else None)
     sys.stdout.write(text)
     write_between_marks(DOCS, "tracking", text)
 

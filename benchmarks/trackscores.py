@@ -186,18 +186,18 @@ def by_traccuracy(found: Path, truth: Path) -> dict:
     from traccuracy.matchers import CTCMatcher, Matched
     from traccuracy.metrics import CTCMetrics, DivisionMetrics
 
-    def load():
-        true = load_ctc_data(str(truth), str(truth / "man_track.txt"), run_checks=False)
-        return true, load_ctc_data(str(found), str(found / "res_track.txt"), run_checks=False)
-
     with contextlib.redirect_stderr(io.StringIO()):
-        matched = CTCMatcher().compute_mapping(*load())
+        matched = CTCMatcher().compute_mapping(
+            load_ctc_data(str(truth), str(truth / "man_track.txt"), run_checks=False),
+            load_ctc_data(str(found), str(found / "res_track.txt"), run_checks=False),
+        )
         scores = CTCMetrics().compute(matched).results
         # A found cell that holds two true ones can be matched to one for divisions: to the first.
         taken: dict = {}
         for true_node, found_node in matched.mapping:
             taken.setdefault(found_node, true_node)
-        single = Matched(*load(), [(one, other) for other, one in taken.items()], {"name": "one to one"})
+        single = [(true_node, found_node) for found_node, true_node in taken.items()]
+        single = Matched(matched.gt_graph, matched.pred_graph, single, {"name": "one to one"})
         by_tolerance = DivisionMetrics(max_frame_buffer=max(TOLERANCES)).compute(single).results
     return {
         **{f"{name}_traccuracy": float(scores[name]) for name in ("DET", "TRA", "LNK")},
