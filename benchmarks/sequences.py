@@ -6,7 +6,6 @@ them as label images of the user's own, so that its present code measures and
 links them.
 """
 
-import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,8 @@ import numpy as np
 import tifffile
 from accuracy import supersegger_as_challenge
 from scores import read_tracks
+
+from cytolapse.exports import Chains
 
 # As `read_tracks` gives them.
 Tracks = dict[int, tuple[int, int, int]]
@@ -66,7 +67,7 @@ def given_hela(data: Path, folder: Path) -> Sequence:
     outlines = movies.frames(source / "01_ST/SEG", "man_seg")
     truth = folder / "truth/given_hela"
     tracks = read_tracks(source / "01_GT/TRA/man_track.txt")
-    write_dense(truth / "TRA", map(tifffile.imread, outlines.values()), list(outlines), tracks, truth=True)
+    write_dense(truth / "TRA", map(tifffile.imread, outlines.values()), tracks, truth=True)
     images = movies.frames(source / "01", "t")
     named = {f"t{index:03d}.tif": images[frame] for index, frame in enumerate(outlines)}
     return Sequence("given_hela", named, lambda: shuffled(outlines.values()), truth, ROWS["hela"])
@@ -85,7 +86,7 @@ def given_yeast(data: Path, folder: Path) -> Sequence:
     truth = folder / "truth/given_yeast"
     seen = {int(cell): np.flatnonzero((masks == cell).any(axis=(1, 2))) for cell in np.unique(masks[masks > 0])}
     tracks = {cell: (int(frames[0]), int(frames[-1]), 0) for cell, frames in seen.items()}
-    write_dense(truth / "TRA", masks, list(range(len(masks))), tracks, truth=True)
+    write_dense(truth / "TRA", masks, tracks, truth=True)
     files = movies.frames(truth / "TRA", "man_track")
     images = {"phase.tif": source / "phase.tif"}
     return Sequence("given_yeast", images, lambda: shuffled(files.values()), truth, ROWS["yeast"], families=False)
@@ -133,7 +134,7 @@ def shuffled(masks: Iterable[Path]) -> Iterable[np.ndarray]:
         yield np.concatenate([[0], numbers])[index.reshape(labels.shape)].astype(np.uint16)
 
 
-def write_dense(folder: Path, masks: Iterable[np.ndarray], frames: list[int], tracks: Tracks, *, truth: bool) -> None:
+def write_dense(folder: Path, masks: Iterable[np.ndarray], tracks: Tracks, *, truth: bool) -> None:
     """Write the masks of some frames as a sequence of their own, in which every track is without gaps.
 
     A track that none of the frames shows is left out, and its daughters are
@@ -145,8 +146,6 @@ def write_dense(folder: Path, masks: Iterable[np.ndarray], frames: list[int], tr
         To write man_trackTTT.tif and man_track.txt to, or maskTTT.tif and res_track.txt.
     masks : iterable of array
         Of each frame, with the numbers of `tracks`.
-    frames : list of int
-        The frames, in order.
     tracks : Tracks
         Of all frames.
     truth : bool
@@ -154,29 +153,8 @@ def write_dense(folder: Path, masks: Iterable[np.ndarray], frames: list[int], tr
     """
     folder.mkdir(parents=True, exist_ok=True)
     name, text = ("man_track", "man_track.txt") if truth else ("mask", "res_track.txt")
-    lines: dict[int, list[int]] = {}  # number -> first, last, parent
-    part: dict[int, int] = {}  # track -> number of its last part
-    spare = itertools.count(max(tracks, default=0) + 1)
+    chains = Chains({track: parent for track, (_, _, parent) in tracks.items()}, set(), max(tracks, default=0) + 1)
     for index, mask in enumerate(masks):
-        mask = mask.squeeze()
-        numbers = np.zeros(int(mask.max()) + 1, np.uint16)
-        for track in np.unique(mask[mask > 0]).tolist():
-            before = part.get(track)
-            if before is None:
-                part[track] = track
-                lines[track] = [index, index, _seen_parent(track, tracks, part)]
-            elif lines[before][1] < index - 1:
-                part[track] = next(spare)
-                lines[part[track]] = [index, index, before]
-            lines[part[track]][1] = index
-            numbers[track] = part[track]
-        tifffile.imwrite(folder / f"{name}{index:03d}.tif", numbers[mask], compression="zlib")
-    rows = (f"{number} {' '.join(map(str, line))}\n" for number, line in sorted(lines.items()))
-    (folder / text).write_text("".join(rows))
-
-
-def _seen_parent(track: int, tracks: Tracks, part: dict[int, int]) -> int:
-    parent = tracks[track][2]
-    while parent and parent not in part:
-        parent = tracks[parent][2]
-    return part[parent] if parent else 0
+        page = chains.renumber(mask.squeeze(), index)
+        tifffile.imwrite(folder / f"{name}{index:03d}.tif", page, compression="zlib")
+    (folder / text).write_text(chains.text())

@@ -12,6 +12,7 @@ are made of all that is there and written into docs/accuracy.md.
 """
 
 import argparse
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -30,30 +31,32 @@ CELLS, FRAMES, ROUNDS = 1000, 200, 3
 
 def sequences_of(parts: list[str], data: Path, folder: Path, accuracy: Path) -> list[Sequence]:
     """The movies that are asked for, with their truth written out."""
-    found = [GIVEN[part](data, folder) for part in parts if part in GIVEN]
-    return found + [own(part.removeprefix("own_"), data, folder, accuracy) for part in parts if part in OWN]
+    return [
+        GIVEN[part](data, folder) if part in GIVEN else own(part.removeprefix("own_"), data, folder, accuracy)
+        for part in parts
+        if part != "speed"
+    ]
 
 
 def judge_all(sequences: list[Sequence], folder: Path, cores: str) -> None:
     """Track every movie by every program, and score what is not scored yet."""
     lay_out(folder, sequences)
     tracked = run_cytolapse(folder, sequences, cores)
-    for sequence in sequences:
+    for tracker, sequence in itertools.product(TRACKERS, sequences):
         by = tracked[sequence.name]
-        for tracker in TRACKERS:
-            kept = folder / "scores" / sequence.name / f"{tracker}.json"
-            if not kept.exists() or kept.stat().st_mtime < by.tracks.stat().st_mtime:
-                found = run_other(tracker, by, folder / "others") if tracker in OTHERS else by
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                write_json(kept, score(sequence, found, folder / "dense" / sequence.name / tracker))
+        kept = folder / "scores" / sequence.name / f"{tracker}.json"
+        if not kept.exists() or kept.stat().st_mtime < by.tracks.stat().st_mtime:
+            found = run_other(tracker, by, folder / "others") if tracker in OTHERS else by
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            write_json(kept, score(sequence, found, folder / "dense" / sequence.name / tracker))
 
 
 def read_scores(folder: Path) -> dict[str, dict]:
-    """What was scored so far, by sequence and program; a sequence counts when all programs are done."""
+    """What was scored so far, by sequence and program."""
     found: dict[str, dict] = {}
     for path in sorted((folder / "scores").glob("*/*.json")):
         found.setdefault(path.parent.name, {})[path.stem] = json.loads(path.read_text())
-    return {name: scores for name, scores in found.items() if scores.keys() == TRACKERS.keys()}
+    return found
 
 
 def as_markdown(results: dict[str, dict], speed: dict | None) -> str:
@@ -79,7 +82,7 @@ def _rows(results: dict[str, dict], columns) -> list[list[str]]:
     rows = []
     for name in (*GIVEN, *OWN):
         for tracker, shown in TRACKERS.items():
-            cells = columns(results[name][tracker]) if name in results else None
+            cells = columns(results.get(name, {}).get(tracker, {}))
             if cells:
                 rows.append([name.replace("_", ": "), shown, *cells])
     return rows

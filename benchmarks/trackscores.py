@@ -162,7 +162,7 @@ def _on_marked_frames(
     ):
         for stale in place.glob("*.tif"):
             stale.unlink()
-        write_dense(place, masks, frames, read_tracks(tracks), truth=true)
+        write_dense(place, masks, read_tracks(tracks), truth=true)
     return found, truth
 
 

@@ -69,11 +69,14 @@ def test_a_budding_mother_is_cut_where_each_bud_is_seen_first(tmp_path):
     assert tifffile.imread(paths[3] / "mask002.tif")[0, :3].tolist() == [0, 4, 2]
 
 
-def test_a_mother_that_is_seen_after_her_daughter_alone_is_refused(tmp_path):
-    paths = movie(tmp_path, {(0, 1): 2, (1, 2): 1}, parents={2: 1})
+def test_a_mother_that_no_mask_shows_is_passed_over_for_her_own(tmp_path):
+    paths = movie(tmp_path, {(0, 1): 1, (1, 2): 3, (1, 4): 4}, parents={3: 2, 4: 2})
+    lineage = pd.DataFrame({"track": [1, 2, 3, 4], "parent": [None, 1, 2, 2], "first_frame": [0, 1, 1, 1]})
+    write_table("lineage", typed("lineage", lineage), paths[2])
 
-    with pytest.raises(ValueError, match="track 2 begins in frame 0, its mother 1 later; link again"):
-        write_ctc(*paths)
+    write_ctc(*paths)
+
+    assert lines(paths[3]) == [(1, 0, 0, 0), (3, 1, 1, 1), (4, 1, 1, 1)]
 
 
 def test_masks_of_a_longer_export_before_do_not_stay(tmp_path):
@@ -116,7 +119,14 @@ def test_cells_after_the_last_frame_are_refused(tmp_path):
 def test_more_tracks_than_16_bits_number_are_refused(tmp_path):
     paths = movie(tmp_path, {(0, 1): 1, (1, 1): 70000}, parents={})
 
-    with pytest.raises(ValueError, match=r"70000 tracks, cut at gaps and buds; .* has 65535 at most"):
+    with pytest.raises(ValueError, match=r"tracks are numbered up to 70000; .* has 65535 at most; split the movie"):
+        write_ctc(*paths)
+
+
+def test_a_gap_that_needs_one_number_too_many_is_refused(tmp_path):
+    paths = movie(tmp_path, {(0, 1): 65535, (2, 1): 65535}, parents={})
+
+    with pytest.raises(ValueError, match=r"frame 2: tracks, cut at gaps and buds, need more .* has 65535 at most"):
         write_ctc(*paths)
 
 

@@ -41,7 +41,7 @@ TRACKS = {1: (0, 4, 0), 2: (5, 11, 1), 3: (5, 8, 1), 4: (9, 11, 3), 5: (9, 11, 3
 def sequence(tmp_path):
     from sequences import Sequence, write_dense
 
-    write_dense(tmp_path / "truth/TRA", masks_of(TRUE, 12), list(range(12)), TRACKS, truth=True)
+    write_dense(tmp_path / "truth/TRA", masks_of(TRUE, 12), TRACKS, truth=True)
     return Sequence("given_drawn", {}, lambda: [], tmp_path / "truth")
 
 
@@ -149,10 +149,10 @@ def test_the_marked_frames_alone_are_a_sequence_without_gaps(tmp_path):
 
     masks = masks_of({(0, 1): (0, 0), (2, 1): (0, 0), (2, 4): (1, 0), (2, 5): (1, 2)}, 3)
 
-    # 4 and 5 are daughters of 3, who is in none of these frames, and she of 1
-    write_dense(tmp_path, masks, [0, 4, 8], {1: (0, 9, 0), 3: (5, 6, 1), 4: (7, 9, 3), 5: (7, 9, 3)}, truth=False)
+    # 4 and 5 are daughters of 3, who is in none of these frames, and she of 1, who is seen again beside them
+    write_dense(tmp_path, masks, {1: (0, 9, 0), 3: (5, 6, 1), 4: (7, 9, 3), 5: (7, 9, 3)}, truth=False)
 
-    assert read_tracks(tmp_path / "res_track.txt") == {1: (0, 0, 0), 4: (2, 2, 6), 5: (2, 2, 6), 6: (2, 2, 1)}
+    assert read_tracks(tmp_path / "res_track.txt") == {1: (0, 0, 0), 4: (2, 2, 1), 5: (2, 2, 1), 6: (2, 2, 1)}
     assert tifffile.imread(tmp_path / "mask002.tif")[0, 0] == 6
 
 
@@ -164,7 +164,7 @@ def test_a_bud_counts_where_it_begins_a_track_and_its_mother_is_beside_it(tmp_pa
     # of four buds the first is beside the mother, the others are not
     true |= {(frame, number): (0, number - 1) for number in (2, 3, 4, 5) for frame in range(number, 12)}
     tracks = {1: (0, 11, 0)} | {number: (number, 11, 0) for number in (2, 3, 4, 5)}
-    write_dense(tmp_path / "truth/TRA", masks_of(true, 12), list(range(12)), tracks, truth=True)
+    write_dense(tmp_path / "truth/TRA", masks_of(true, 12), tracks, truth=True)
     files = {frame: tmp_path / f"truth/TRA/man_track{frame:03d}.tif" for frame in range(12)}
     cells = {(frame, place): number for (frame, number), place in true.items()}
     # 4 has no mother; 5 is seen a frame early

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from cytolapse.tables import read_metadata, read_table
 from cytolapse.trackedlabels import TrackedLabels
 
 MOST_NUMBERS = np.iinfo(np.uint16).max
+_TOO_MANY = f"the format of the Cell Tracking Challenge has {MOST_NUMBERS} at most; split the movie by time or crop it"
 
 
 def write_tracked(
@@ -108,75 +109,106 @@ def write_ctc(
        doi:10.1038/nmeth.4473.
     """
     folder = Path(folder)
+    lineage = read_table("lineage", lineage_path)
     with TrackedLabels(labels_path, tracks_path) as tracked:
-        tracks, lines = _contiguous_tracks(tracked.tracks, read_table("lineage", lineage_path))
-        highest = _highest(tracks["number"])
+        highest = _highest(tracked.tracks["track"])
         if highest > MOST_NUMBERS:
-            raise ValueError(
-                f"{tracks_path}: {highest} tracks, cut at gaps and buds; the format of the Cell Tracking Challenge has "
-                f"{MOST_NUMBERS} at most; split the movie by time or crop it"
-            )
+            raise ValueError(f"{tracks_path}: tracks are numbered up to {highest}; {_TOO_MANY}")
+        chains = Chains(_parents(lineage), _births(lineage), highest + 1)
         folder.mkdir(parents=True, exist_ok=True)
         for stale in folder.glob("mask*.tif"):
             stale.unlink()
-        by_frame = dict(tuple(tracks.groupby("frame")))
         digits = max(3, len(str(tracked.shape[0] - 1)))
         for frame in range(tracked.shape[0]):
-            mask = tracked.read(frame)
-            number = np.zeros(int(mask.max()) + 1, np.uint16)
-            if frame in by_frame:
-                number[by_frame[frame]["track"].to_numpy()] = by_frame[frame]["number"].to_numpy()
             with atomic_path(folder / f"mask{frame:0{digits}d}.tif") as temporary:
-                tifffile.imwrite(temporary, number[mask], compression="deflate")
+                tifffile.imwrite(temporary, chains.renumber(tracked.read(frame), frame), compression="deflate")
     with atomic_path(folder / "res_track.txt") as temporary:
-        temporary.write_text("".join(f"{' '.join(map(str, line))}\n" for line in lines), encoding="ascii")
+        temporary.write_text(chains.text(), encoding="ascii")
 
 
 def _highest(numbers: pd.Series) -> int:
     return int(numbers.max()) if len(numbers) else 0
 
 
-def _contiguous_tracks(
-    tracks: pd.DataFrame, lineage: pd.DataFrame
-) -> tuple[pd.DataFrame, list[tuple[int, int, int, int]]]:
-    """Tracks without gaps and without daughters on the way, and the lines of res_track.txt.
+def _parents(lineage: pd.DataFrame) -> dict[int, int]:
+    born = lineage.dropna(subset=["parent"])
+    return dict(zip(born["track"].tolist(), born["parent"].tolist(), strict=True))
 
-    Returns frame, track and `number` of each cell.
+
+def _births(lineage: pd.DataFrame) -> set[tuple[int, int]]:
+    born = lineage.dropna(subset=["parent"])
+    return set(zip(born["parent"].tolist(), born["first_frame"].tolist(), strict=True))
+
+
+class Chains:
+    """Numbers for tracks, frame by frame, each without gaps and without daughters on the way.
+
+    Parameters
+    ----------
+    parents : mapping of int to int
+        Track -> mother, of those that have one. A mother that was not seen is
+        passed over for her own.
+    births : set of (int, int)
+        Mother and frame in which a daughter begins: a mother that is seen
+        there herself goes on under another number.
+    spare : int
+        Lowest number that no track has.
     """
-    if tracks.empty:
-        return pd.DataFrame({"frame": [], "track": [], "number": []}), []
-    frame, track = tracks["frame"].to_numpy(), tracks["track"].to_numpy()
-    born = lineage.dropna(subset=["parent"])[["parent", "first_frame"]].astype(np.int64)
-    births = set(born.itertuples(index=False, name=None))
-    same_track = np.diff(track, prepend=0) == 0
-    passes_birth = np.array([pair in births for pair in zip(track.tolist(), frame.tolist(), strict=True)])
-    resumes = same_track & ((np.diff(frame, prepend=0) > 1) | passes_birth)
-    part = np.cumsum(~same_track | resumes) - 1
-    begins = np.flatnonzero(np.diff(part, prepend=-1))
-    ends = np.append(begins[1:], len(tracks)) - 1
-    number = track[begins].copy()
-    later = resumes[begins]
-    number[later] = number.max() + 1 + np.arange(later.sum())
-    parts = pd.DataFrame({"track": track[begins], "number": number, "last_frame": frame[ends]})
-    parts_of = dict(tuple(parts.groupby("track")))
-    parent_of = dict(zip(lineage["track"].tolist(), lineage["parent"].tolist(), strict=True))
-    lines = []
-    for index, (begin, end) in enumerate(zip(begins.tolist(), ends.tolist(), strict=True)):
-        mother = parent_of.get(int(track[begin]))
-        if later[index]:
-            parent = int(number[index - 1])
-        elif mother is None or pd.isna(mother):
-            parent = 0
-        else:
-            before = parts_of[mother].query("last_frame < @frame[@begin]")
-            if before.empty:
-                raise ValueError(
-                    f"lineage: track {track[begin]} begins in frame {frame[begin]}, its mother {mother} later; "
-                    "link again"
-                )
-            parent = int(before["number"].iloc[-1])
-        lines.append((int(number[index]), int(frame[begin]), int(frame[end]), parent))
-    return tracks[["frame", "track"]].assign(number=number[part]), sorted(lines)
+
+    def __init__(self, parents: Mapping[int, int], births: Set[tuple[int, int]], spare: int) -> None:
+        self._parents, self._births, self._spare = parents, births, spare
+        self._number: dict[int, int] = {}  # of each track now
+        self._lines: dict[int, list[int]] = {}  # number -> first frame, last frame, parent
+
+    def renumber(self, mask: np.ndarray, frame: int) -> np.ndarray:
+        """The next frame under the numbers.
+
+        Parameters
+        ----------
+        mask : int array of shape (y, x)
+            Tracks.
+        frame : int
+            One more than in the call before.
+
+        Returns
+        -------
+        uint16 array of shape (y, x)
+
+        Raises
+        ------
+        ValueError
+            If 16 bits do not hold the numbers.
+        """
+        present = np.flatnonzero(np.bincount(mask.ravel())[1:]) + 1
+        number = np.zeros(int(mask.max()) + 1, np.uint16)
+        # The new ones first: their mothers must not have gone on to this frame.
+        for track in sorted(present.tolist(), key=lambda track: track in self._number):
+            number[track] = self._number_in(track, frame)
+        return number[mask]
+
+    def _number_in(self, track: int, frame: int) -> int:
+        before = self._number.get(track)
+        if before is None:
+            self._number[track] = track
+            self._lines[track] = [frame, frame, self._seen_mother(track)]
+        elif self._lines[before][1] < frame - 1 or (track, frame) in self._births:
+            if self._spare > MOST_NUMBERS:
+                raise ValueError(f"frame {frame}: tracks, cut at gaps and buds, need more numbers; {_TOO_MANY}")
+            self._number[track] = self._spare
+            self._lines[self._spare] = [frame, frame, before]
+            self._spare += 1
+        self._lines[self._number[track]][1] = frame
+        return self._number[track]
+
+    def _seen_mother(self, track: int) -> int:
+        mother = self._parents.get(track, 0)
+        while mother and mother not in self._number:
+            mother = self._parents.get(mother, 0)
+        return self._number[mother] if mother else 0
+
+    def text(self) -> str:
+        """The lines of res_track.txt."""
+        return "".join(f"{number} {' '.join(map(str, line))}\n" for number, line in sorted(self._lines.items()))
 
 
 def list_exports(
