@@ -16,6 +16,7 @@ include: "workflow/rules/segmenters.smk"
 include: "workflow/rules/track.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/export.smk"
 
 
 rule all:
@@ -38,4 +39,32 @@ rule models:
             "models/{model}/{file}",
             model=plan.trained_models(),
             file=["model.json", "training.json"],
+        ),
+
+
+rule tracked:
+    """Masks of every movie under the numbers of their tracks, on demand."""
+    input:
+        expand("results/{experiment}/tracked.tsv", experiment=plan.experiments),
+
+
+rule ctc:
+    """Every movie as a result of the Cell Tracking Challenge, on demand."""
+    input:
+        expand("results/{experiment}/ctc.tsv", experiment=plan.experiments),
+
+
+rule geff:
+    """Tracks of every movie as graphs in the format GEFF, on demand."""
+    input:
+        expand("results/{experiment}/geff.tsv", experiment=plan.experiments),
+
+
+rule trees:
+    """Lineages of every experiment as table, Newick trees and GraphML, on demand."""
+    input:
+        expand(
+            "results/{experiment}/lineage.{ending}",
+            experiment=plan.experiments,
+            ending=["csv", "nwk", "graphml"],
         ),

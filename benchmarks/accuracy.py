@@ -52,7 +52,7 @@ def score(folder: Path, task: movies.Task, data: Path) -> dict:
         **scores.detections(
             found, {frame: path for frame, path in markers.items() if task.judged(frame)}, task.margin_px
         ),
-        **scores.divisions(found, markers, truth_folder / "TRA/man_track.txt"),
+        **scores.divisions(scores.match_frames(found, markers), truth_folder / "TRA/man_track.txt", found),
     }
     if len(markers) == last:
         judged |= scores.challenge(found, truth_folder)

@@ -33,7 +33,8 @@ def drop_margin(labels: np.ndarray, margin_px: int) -> np.ndarray:
 def export(results: Path, folder: Path) -> Path:
     """The results of a movie in the format of the Cell Tracking Challenge."""
     shutil.rmtree(folder, ignore_errors=True)
-    write_ctc(results / "labels.tif", results / "tracks.parquet", results / "lineage.parquet", folder)
+    tables = (results / f"{name}.parquet" for name in ("tracks", "lineage", "repairs"))
+    write_ctc(results / "labels.tif", *tables, folder)
     return folder
 
 
@@ -71,10 +72,10 @@ def detections(found: Path, markers: dict, margin_px: int) -> dict:
     hits = extra = missed = merged = 0
     for frame, mask in markers.items():
         truth, cells = _image(mask), drop_margin(read(found / f"mask{frame:03d}.tif"), margin_px)
-        owners = _owners(truth, cells)
-        taken = set(owners.values())
+        found_on = owners(truth, cells)
+        taken = set(found_on.values())
         hits += len(taken)
-        merged += len(owners) - len(taken)
+        merged += len(found_on) - len(taken)
         missed += len(np.unique(truth[truth > 0])) - len(taken)
         extra += len(set(np.unique(cells[cells > 0])) - taken)
     return {"recall": hits / (hits + missed), "precision": hits / (hits + extra), "merged": merged}
@@ -90,15 +91,19 @@ def challenge(found: Path, truth: Path) -> dict:
 _ASKED_FRAMES = 4
 
 
-def divisions(found: Path, markers: dict, man_track: Path) -> dict:
-    """Divisions found with the right mother and both daughters, within one frame and within three."""
-    true, have = _tracks(man_track), _tracks(found / "res_track.txt")
-    matched = {frame: _owners(_image(mask), read(found / f"mask{frame:03d}.tif")) for frame, mask in markers.items()}
+def divisions(matched: dict, man_track: Path, found: Path, asked_frames: int = _ASKED_FRAMES) -> dict:
+    """Divisions found with the right mother and both daughters, within 0 to 3 frames; recall and precision within one.
+
+    `matched` is what `match_frames` gives.
+    """
+    true, have = read_tracks(man_track), read_tracks(found / "res_track.txt")
     wanted, made = _families(true), _families(have)
     late = []
     for mother, daughters in wanted.items():
-        mothers = _seen(matched, mother, *true[mother][:2], last=True)
-        one, other = (_seen(matched, daughter, *true[daughter][:2], last=False) for daughter in daughters[:2])
+        mothers = _seen(matched, mother, *true[mother][:2], asked_frames, last=True)
+        one, other = (
+            _seen(matched, daughter, *true[daughter][:2], asked_frames, last=False) for daughter in daughters[:2]
+        )
         delays = [
             abs(have[made[each][0]][0] - true[daughters[0]][0])
             for each in mothers & made.keys()
@@ -106,14 +111,17 @@ def divisions(found: Path, markers: dict, man_track: Path) -> dict:
         ]
         late += [min(delays)] if delays else []
     right = sum(frames <= 1 for frames in late)
-    within_three = sum(frames <= 3 for frames in late)
+    by_tolerance = [
+        2 * sum(frames <= tolerance for frames in late) / max(len(wanted) + len(made), 1) for tolerance in range(4)
+    ]
     return {
         "divisions": len(wanted),
         "divisions_found": len(made),
         "division_recall": right / max(len(wanted), 1),
         "division_precision": right / max(len(made), 1),
-        "division_F1": 2 * right / max(len(wanted) + len(made), 1),
-        "division_F1_within_3": 2 * within_three / max(len(wanted) + len(made), 1),
+        "division_F1": by_tolerance[1],
+        "division_F1_within_3": by_tolerance[3],
+        "division_F1_by_tolerance": by_tolerance,
     }
 
 
@@ -121,7 +129,8 @@ def _image(mask: np.ndarray | Path) -> np.ndarray:
     return mask.astype(np.int32) if isinstance(mask, np.ndarray) else read(mask)
 
 
-def _tracks(path: Path) -> dict[int, tuple[int, int, int]]:
+def read_tracks(path: Path) -> dict[int, tuple[int, int, int]]:
+    """Label -> first frame, last frame, parent (0 for none), of man_track.txt or res_track.txt."""
     rows = (line.split() for line in path.read_text().splitlines() if line.strip())
     return {int(label): (int(first), int(last), int(parent)) for label, first, last, parent in rows}
 
@@ -134,19 +143,24 @@ def _families(tracks: dict) -> dict[int, list[int]]:
     return {mother: daughters for mother, daughters in families.items() if len(daughters) >= 2}
 
 
-def _owners(truth: np.ndarray, found: np.ndarray) -> dict[int, int]:
+def match_frames(found: Path, markers: dict) -> dict[int, dict[int, int]]:
+    """Of every marked frame: true label -> the found label that covers more than half of it."""
+    return {frame: owners(_image(mask), read(found / f"mask{frame:03d}.tif")) for frame, mask in markers.items()}
+
+
+def owners(truth: np.ndarray, found: np.ndarray) -> dict[int, int]:
     """True label -> the found label that covers more than half of it."""
-    pairs = pd.DataFrame({"true": truth.ravel(), "found": found.ravel()}).query("true > 0")
+    pairs = pd.DataFrame({"true": truth[truth > 0], "found": found[truth > 0]})
     shared = pairs.value_counts().reset_index(name="px").query("found > 0")
     sizes = pairs["true"].value_counts()
     most = shared[2 * shared["px"] > shared["true"].map(sizes)]
-    return dict(zip(most["true"], most["found"], strict=True))
+    return dict(zip(most["true"].tolist(), most["found"].tolist(), strict=True))
 
 
-def _seen(matched: dict, label: int, first: int, last_frame: int, *, last: bool) -> set[int]:
+def _seen(matched: dict, label: int, first: int, last_frame: int, asked_frames: int, *, last: bool) -> set[int]:
     """The found tracks on this true one, on the annotated frames nearest its division."""
     frames = sorted(frame for frame in matched if first <= frame <= last_frame and label in matched[frame])
-    return {matched[frame][label] for frame in (frames[-_ASKED_FRAMES:] if last else frames[:_ASKED_FRAMES])}
+    return {matched[frame][label] for frame in (frames[-asked_frames:] if last else frames[:asked_frames])}
 
 
 def seconds_by_stage(logs: Path) -> dict[str, float]:

@@ -29,9 +29,12 @@ from planning.checks import read_schema  # noqa: E402
 # Direct imports of the scripts that run in each environment, by name of package.
 ENVIRONMENTS = {
     "tables": [
+        "geff",
+        "geff-spec",
         "imagecodecs",
         "jinja2",
         "matplotlib",
+        "networkx",
         "numba",
         "numpy",
         "pandas",

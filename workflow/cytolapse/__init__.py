@@ -7,9 +7,9 @@ scaling, checkpoints, devices, prediction, diameters, segmentation, labeling, la
 thresholding, labelimages, exchange, engines, targets, progress, learning,
 evaluation, judgement, training, illumination, shapes, focus, drift, features,
 linking, linkedcells, merging, divisions, fates, repairs, lineage, fits, localrates,
-jumps, cycles, growth, expression, analysis, population, collection, exports,
-overlays, wording, summaries, figures, report, rods, contacts, scenarios, lifecycle,
-colony, optics, simulation, truth.
+jumps, cycles, growth, expression, analysis, population, collection, trackedlabels,
+exports, graphs, trees, overlays, wording, summaries, figures, report, rods, contacts,
+scenarios, lifecycle, colony, optics, simulation, truth.
 """
 
 __version__ = "0.1.0"

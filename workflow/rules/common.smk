@@ -157,6 +157,12 @@ def of_movies(file):
     ]
 
 
+def exports_of_movies(wildcards):
+    """What is exported of every movie of the experiment, in one of the formats."""
+    file = {"tracked": "tracked.tif", "ctc": "ctc", "geff": "tracks.geff"}[wildcards.export]
+    return of_movies(file)(wildcards)
+
+
 def movie_names(wildcards):
     return list(plan.movies(wildcards.experiment))
 
