@@ -108,6 +108,13 @@ def test_a_ring_has_a_total_but_no_concentration():
     assert math.isnan(ring["concentration_au_per_um3"])
 
 
+def test_light_that_blur_has_spread_beside_the_mask_counts_for_the_total_alone():
+    row = expression_of({"spread_pixels": 80, "spread_raw_au": 130.0}).loc[0]
+
+    assert (row["mean_au"], row["total_au"]) == (30, 3000 + 800)
+    assert row["total_se_au"] == pytest.approx(math.hypot(0.5 * 180, 4 * math.sqrt(180)))
+
+
 def test_what_is_not_corrected_is_null():
     row = expression_of({}).loc[0]
 

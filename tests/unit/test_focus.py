@@ -38,7 +38,8 @@ def test_a_single_dim_cell_is_a_picture(dtype):
 
 
 def outside(plane):
-    return background_of_frame(plane, surroundings(np.zeros(plane.shape, np.uint16), ring_gap_px=2, ring_px=5))
+    nothing = surroundings(np.zeros(plane.shape, np.uint16), ring_gap_px=2, ring_px=5, spread_px=0)
+    return background_of_frame(plane, nothing)
 
 
 def test_a_blurred_picture_has_a_lower_focus_score_also_when_it_is_as_noisy_as_the_sharp_one():

@@ -9,6 +9,7 @@ import pandas as pd
 from cytolapse.production import production_rates
 
 _MEASURED = ["background_au", "background_se_au", "mean_raw_au", "median_raw_au", "sd_au", "saturated_fraction"]
+_SPREAD = ["spread_pixels", "spread_raw_au"]
 _KEYS = ["frame", "label", "channel", "compartment"]
 
 
@@ -44,11 +45,14 @@ def measure_expression(
 ) -> pd.DataFrame:
     """Expression of every cell, frame, channel and compartment.
 
-    Light above background, less crosstalk, less autofluorescence, over what
+    The total is that of the mask and of the pixels beside it that blur has
+    spread its light to; mean and median are those of the mask alone. All are
+    light above background, less crosstalk, less autofluorescence, over what
     bleaching has left, in this order and each only where a value is given.
     Crosstalk is that of the other channel's light in the same frame and
     compartment, above its background; where that channel was not acquired,
-    the light is unknown and null.
+    the light is unknown and null. Autofluorescence is taken off the pixels of
+    the mask alone.
 
     The standard error of the total has two parts: the background is one
     estimate for all pixels of the cell, so its error grows with the number of
@@ -93,15 +97,20 @@ def measure_expression(
         column: np.where(missing, np.nan, rows[column].to_numpy(float, na_value=np.nan)) for column in _MEASURED
     }
     pixels = rows["pixels"].to_numpy(float, na_value=np.nan)
+    # a row whose plane or part is missing has no number of pixels
+    beside = rows["spread_pixels"].fillna(0).to_numpy(float)
+    spread_au = np.nan_to_num(rows["spread_raw_au"].to_numpy(float) - measured["background_au"]) * beside / pixels
     light = _Light(
         measured["mean_raw_au"] - measured["background_au"],
         measured["median_raw_au"] - measured["background_au"],
+        spread_au,
         measured["background_se_au"],
         rows["noise_au"].to_numpy(float),
     )
     light, corrected = _corrected(light, rows, planes, corrections)
-    total_au = light.mean_au * pixels
-    total_se_au = np.hypot(light.background_se_au * pixels, light.noise_au * np.sqrt(pixels))
+    total_au = (light.mean_au + light.spread_au) * pixels
+    summed = pixels + beside
+    total_se_au = np.hypot(light.background_se_au * summed, light.noise_au * np.sqrt(summed))
     whole = (rows["compartment"] == "whole").to_numpy(bool)
     saturated = measured["saturated_fraction"]
     expression = rows[["cell_id", "frame", "label", "channel", "compartment", "time_h"]].assign(
@@ -134,17 +143,18 @@ def _joined(intensities: pd.DataFrame, planes: pd.DataFrame, cells: pd.DataFrame
     """A row of `intensities`, what is known of its plane, and of its cell."""
     of_plane = ["exposure_ms", "background_sd_au", "acquired"]
     of_cell = ["track", "cell_id", "time_h", "area_um2", "volume_um3", "unusable"]
-    rows = intensities[[*_KEYS, "pixels", "background_method", *_MEASURED]]
+    rows = intensities[[*_KEYS, "pixels", "background_method", *_MEASURED, *_SPREAD]]
     rows = rows.merge(planes[["frame", "channel", *of_plane]], on=["frame", "channel"], how="left", validate="m:1")
     rows = rows.merge(cells[["frame", "label", *of_cell]], on=["frame", "label"], how="left", validate="m:1")
     return rows.rename(columns={"background_sd_au": "noise_au"})
 
 
 class _Light(NamedTuple):
-    """Per pixel, above background, and its errors: of the background, and of a single pixel; each (rows,)."""
+    """Per pixel of the mask, above background, and errors: of the background, and of one pixel; each (rows,)."""
 
     mean_au: np.ndarray
     median_au: np.ndarray
+    spread_au: np.ndarray  # what blur has spread beside the mask
     background_se_au: np.ndarray
     noise_au: np.ndarray
 
@@ -155,7 +165,7 @@ def _corrected(
     """The light with everything taken off, and the columns that say what was."""
     channel = rows["channel"].to_numpy()
     known = np.isfinite(light.mean_au)
-    stray, variances, applied = _crosstalk(light, rows, corrections.crosstalk)
+    (stray, stray_spread), variances, applied = _crosstalk(light, rows, corrections.crosstalk)
     autofluorescence_au = rows["channel"].map(dict(corrections.autofluorescence_au)).to_numpy(float)
     left = np.full(len(rows), np.nan)
     for name, part in corrections.bleached_per_exposure.items():
@@ -166,6 +176,7 @@ def _corrected(
     return _Light(
         (light.mean_au - taken_au) / over,
         (light.median_au - taken_au) / over,
+        (light.spread_au - stray_spread) / over,
         np.sqrt(light.background_se_au**2 + variances[0]) / over,
         np.sqrt(light.noise_au**2 + variances[1]) / over,
     ), {
@@ -178,8 +189,8 @@ def _corrected(
 def _crosstalk(
     light: _Light, rows: pd.DataFrame, crosstalk: Mapping[str, Mapping[str, float]]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Light per pixel from other channels, the variances that come with it, and the rows that are corrected."""
-    stray, variances, applied = np.zeros(len(rows)), np.zeros((2, len(rows))), np.zeros(len(rows), bool)
+    """Light from other channels in the mask and beside it, variances that come with it, and which rows have any."""
+    stray, variances, applied = np.zeros((2, len(rows))), np.zeros((2, len(rows))), np.zeros(len(rows), bool)
     if not crosstalk:
         return stray, variances, applied
     of_rows = pd.MultiIndex.from_frame(rows[["frame", "label", "compartment"]])
@@ -190,8 +201,8 @@ def _crosstalk(
             if not there.any():
                 continue
             values = pd.DataFrame(np.column_stack(light)[there], index=of_rows[there])
-            mean_au, _, background_se_au, noise_au = values.reindex(of_rows[here]).to_numpy().T
-            stray[here] += part * mean_au
+            mean_au, _, spread_au, background_se_au, noise_au = values.reindex(of_rows[here]).to_numpy().T
+            stray[:, here] += part * np.stack([mean_au, spread_au])
             variances[:, here] += (part * np.stack([background_se_au, noise_au])) ** 2
             applied |= here
     return stray, variances, applied

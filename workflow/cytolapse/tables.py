@@ -109,11 +109,18 @@ _TABLES: dict[str, tuple[str, list[Column]]] = {
             Column("pixels", INT, "px2", "number of pixels measured"),
             Column("background_au", REAL, "au", "background per pixel under this cell"),
             Column("background_se_au", REAL, "au", "standard error of background_au"),
-            Column("background_method", TEXT, "", "local (ring around the cell) or frame"),
+            Column(
+                "background_method",
+                TEXT,
+                "",
+                "local (ring around the cell), frame, or blank (a position without cells)",
+            ),
             Column("mean_raw_au", REAL, "au", "mean over the mask, background included"),
             Column("median_raw_au", REAL, "au", "median over the mask, background included"),
             Column("sd_au", REAL, "au", "standard deviation over the mask"),
             Column("saturated_fraction", REAL, "", "share of the pixels at the camera's largest value"),
+            Column("spread_pixels", INT, "px2", "number of pixels beside the mask that blur has spread its light to"),
+            Column("spread_raw_au", REAL, "au", "mean over these, background included"),
         ],
     ),
     "planes": (
@@ -370,12 +377,25 @@ _TABLES: dict[str, tuple[str, list[Column]]] = {
             Column("exposure_ms", REAL, "ms", "exposure; null where the file does not say"),
             Column("background_au", REAL, "au", "background per pixel under this cell"),
             Column("background_se_au", REAL, "au", "standard error of background_au"),
-            Column("background_method", TEXT, "", "local (ring around the cell) or frame"),
+            Column(
+                "background_method",
+                TEXT,
+                "",
+                "local (ring around the cell), frame, or blank (a position without cells)",
+            ),
             Column("mean_raw_au", REAL, "au", "mean over the mask, background included"),
-            Column("mean_au", REAL, "au", "mean above background, corrected as the columns below say; negatives are kept"),
+            Column(
+                "mean_au", REAL, "au", "mean above background, corrected as the columns below say; negatives are kept"
+            ),
             Column("median_au", REAL, "au", "median above background, corrected likewise"),
             Column("sd_au", REAL, "au", "standard deviation over the mask"),
-            Column("total_au", REAL, "au", "sum over pixels of (pixel - background), corrected likewise"),
+            Column(
+                "total_au",
+                REAL,
+                "au",
+                "sum of (pixel - background) over the mask and the pixels beside it that blur has spread its light to, "
+                "corrected likewise",
+            ),
             Column("total_se_au", REAL, "au", "standard error of total_au from the background and the pixel noise"),
             Column("concentration_au_per_um3", REAL, "au/um3", "total_au / volume; null without a volume model"),
             Column("autofluorescence_au", REAL, "au", "taken off per pixel; null where not corrected"),
@@ -395,7 +415,9 @@ _TABLES: dict[str, tuple[str, list[Column]]] = {
                 "au/um2/h",
                 "(1/area) d total / dt: that of the promoter if the reporter is stable and matures at once",
             ),
-            Column("promoter_activity_se_au_per_um2_per_h", REAL, "au/um2/h", "its standard error, that of total alone"),
+            Column(
+                "promoter_activity_se_au_per_um2_per_h", REAL, "au/um2/h", "its standard error, that of total alone"
+            ),
             Column("saturated_fraction", REAL, "", "share of the cell's pixels at the camera's largest value"),
             Column("flag_negative", FLAG, "", "total_au is below 0 by more standard errors than allowed"),
             Column("flag_saturated", FLAG, "", "more of the cell's pixels are saturated than allowed"),
