@@ -16,6 +16,7 @@ include: "workflow/rules/segmenters.smk"
 include: "workflow/rules/light.smk"
 include: "workflow/rules/track.smk"
 include: "workflow/rules/tables.smk"
+include: "workflow/rules/csv.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -29,6 +30,7 @@ rule all:
             experiment=plan.experiments,
             table=EXPERIMENT_TABLES,
         ),
+        csv_tables() if plan.settings["csv"] else [],
 
 
 rule models:

@@ -18,6 +18,9 @@ from cytolapse.files import atomic_path
 
 SCHEMA_VERSION = "1"
 
+# Rows of a row group at least, where there are more, and at most: what a query by movie or cell reads.
+_LEAST_GROUP_ROWS, _MOST_GROUP_ROWS = 1 << 15, 1 << 17
+
 SIZE_UNITS = {"area": "um2", "length": "um", "volume": "um3"}
 
 
@@ -605,7 +608,10 @@ def write_table(
     table = _to_arrow(name, frame, declared)
     table = table.replace_schema_metadata(_merged(declared, metadata))
     with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, row_group_size=_MOST_GROUP_ROWS, **_WRITING)
+
+
+_WRITING = {"compression": "zstd", "write_page_index": True}
 
 
 def _merged(declared: pa.Schema, metadata: Mapping[str, str] | None) -> dict:
@@ -669,9 +675,11 @@ def concatenate_tables(
     metadata: Mapping[str, str] | None = None,
     **of_schema,
 ) -> int:
-    """Write the tables of many movies as one, a row group or more a movie.
+    """Write the tables of many movies as one.
 
-    One part is in memory at a time.
+    Rows keep the order of movies. A large movie has row groups of its own, small
+    ones share one, so that a query by movie or by cell (whose identity begins
+    with its movie) reads little. At most two row groups are in memory at a time.
 
     Parameters
     ----------
@@ -697,25 +705,34 @@ def concatenate_tables(
     """
     declared = schema(name, **of_schema)
     declared = declared.with_metadata(_merged(declared, metadata))
-    rows = 0
-    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, declared, compression="zstd") as writer:
+    rows, waiting, held = 0, 0, []
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, declared, **_WRITING) as writer:
         for part, constants in parts:
             with pq.ParquetFile(part) as file:
                 _check_is(name, part, file.schema_arrow)
-                table = file.read()
-            if not table.num_rows:
-                continue
-            columns = []
-            for field in declared:
-                if field.name in constants:
-                    columns.append(pa.array([constants[field.name]] * table.num_rows, field.type))
-                elif field.name in table.column_names:
-                    columns.append(table[field.name].cast(field.type))
-                else:
-                    columns.append(pa.nulls(table.num_rows, field.type))
-            writer.write_table(pa.Table.from_arrays(columns, schema=declared))
-            rows += table.num_rows
+                large = file.metadata.num_rows >= _LEAST_GROUP_ROWS
+                for batch in file.iter_batches(batch_size=_MOST_GROUP_ROWS):
+                    if waiting and (large or waiting + batch.num_rows > _MOST_GROUP_ROWS):
+                        writer.write_table(pa.concat_tables(held).combine_chunks())
+                        waiting, held = 0, []
+                    held.append(_as_declared(batch, declared, constants))
+                    rows, waiting = rows + batch.num_rows, waiting + batch.num_rows
+        if waiting:
+            writer.write_table(pa.concat_tables(held).combine_chunks())
     return rows
+
+
+def _as_declared(batch: pa.RecordBatch, declared: pa.Schema, constants: Mapping[str, str | None]) -> pa.Table:
+    """A part's rows with all declared columns: constants, its own, or null."""
+    columns = []
+    for field in declared:
+        if field.name in constants:
+            columns.append(pa.repeat(pa.scalar(constants[field.name], field.type), batch.num_rows))
+        elif field.name in batch.schema.names:
+            columns.append(batch[field.name].cast(field.type))
+        else:
+            columns.append(pa.nulls(batch.num_rows, field.type))
+    return pa.Table.from_arrays(columns, schema=declared)
 
 
 def column_reference() -> str:

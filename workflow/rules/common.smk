@@ -205,6 +205,13 @@ def figure_of_training(name):
     return look
 
 
+def csv_tables():
+    """Every table of every experiment as text."""
+    return expand(
+        "results/{experiment}/{table}.csv", experiment=plan.experiments, table=EXPERIMENT_TABLES
+    )
+
+
 def movie_rows(wildcards):
     return plan.movie_rows(wildcards.experiment)
 
