@@ -8,8 +8,8 @@ thresholding, labelimages, exchange, engines, targets, progress, learning, evalu
 judgement, training, illumination, shading, shapes, compartments, intensities, focus,
 drift, features, linking, linkedcells, merging, divisions, fates, repairs, lineage,
 fits, localrates, jumps, cycles, growth, production, expression, analysis, population,
-collection, csvtables, exports, overlays, wording, summaries, figures, report, rods,
-contacts, scenarios, lifecycle, colony, optics, simulation, truth.
+collection, csvtables, controls, exports, overlays, wording, summaries, figures,
+report, rods, contacts, scenarios, lifecycle, colony, optics, simulation, truth.
 """
 
 __version__ = "0.1.0"

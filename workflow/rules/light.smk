@@ -1,4 +1,4 @@
-"""Flat fields from the movies themselves, on demand."""
+"""What the movies themselves say of their light, on demand: flat fields, and values of controls."""
 
 
 rule flat_field:
@@ -26,3 +26,26 @@ rule flat_field:
         code=digest("flat_field"),
     script:
         "../scripts/flat_field.py"
+
+
+rule controls:
+    """What control cells say of autofluorescence, bleaching and crosstalk: values for config.yaml, on demand."""
+    input:
+        expression="results/{experiment}/expression.parquet",
+    output:
+        controls="results/{experiment}/controls.tsv",
+    log:
+        "logs/{experiment}/controls.log",
+    benchmark:
+        "logs/{experiment}/controls.benchmark.tsv"
+    conda:
+        "../../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        controls=setting("controls"),
+        code=digest("controls"),
+    script:
+        "../scripts/controls.py"
