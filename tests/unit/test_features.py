@@ -35,6 +35,7 @@ KNOBS = {
     "max_saturated_fraction": 0.001,
     "focus_window_frames": 5,
     "focus_drop": 0.5,
+    "blank_contrast": 8.0,
     "drift_gain": 0.4,
     "provenance": {"code": "abc"},
 }

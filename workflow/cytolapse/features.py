@@ -53,6 +53,7 @@ def measure_movie(
     max_saturated_fraction: float,
     focus_window_frames: int,
     focus_drop: float,
+    blank_contrast: float,
     drift_gain: float,
     provenance: dict | None,
 ) -> None:
@@ -102,6 +103,8 @@ def measure_movie(
         largest value.
     focus_window_frames, focus_drop
         As in `out_of_focus`.
+    blank_contrast : float
+        As in `is_blank`.
     drift_gain : float
         As in `StageDrift`.
     provenance : dict or None
@@ -118,7 +121,7 @@ def measure_movie(
     if provenance:
         records = {**records, "measure": provenance}
     metadata = {"object": object, "provenance": json.dumps(records)}
-    rules = _flag_rules(max_saturated_fraction, focus_window_frames, focus_drop)
+    rules = _flag_rules(max_saturated_fraction, focus_window_frames, focus_drop, blank_contrast)
     tables = {name: empty_table(name) for name in ("objects", "intensities", "planes")}
     if info["status"] != "refused":
         with open_movie(info) as movie, StackReader(labels_path) as stack:
@@ -133,6 +136,7 @@ def measure_movie(
                 background,
                 ring_min_px,
                 info["saturation_au"],
+                blank_contrast,
             )
             parts = _Parts(object, nucleus_channel, nucleus_smoothing_px, nuclear_ring_gap_px, nuclear_ring_px)
             if spread_px is None:
@@ -149,12 +153,15 @@ def measure_movie(
         write_table(name, typed(name, tables[name]), path, metadata={**metadata, "flags": flags})
 
 
-def _flag_rules(max_saturated_fraction: float, focus_window_frames: int, focus_drop: float) -> dict[str, dict]:
+def _flag_rules(
+    max_saturated_fraction: float, focus_window_frames: int, focus_drop: float, blank_contrast: float
+) -> dict[str, dict]:
     """Rules of the flags that are set here, by table and flag."""
     return {
         "objects": {"flag_border": "the mask touches the edge of the frame"},
         "planes": {
-            "flag_blank": "nothing differs from the background by more than camera noise",
+            "flag_blank": f"blocks of 8 x 8 pixels differ from the next by {blank_contrast:g} standard deviations of "
+            "camera noise in one place at most",
             "flag_out_of_focus": f"focus_score is below {focus_drop:g} of its median over {focus_window_frames} frames "
             "around; null where there is no score",
             "flag_saturated": f"more than the share {max_saturated_fraction:g} of the pixels is at the camera's "
@@ -207,7 +214,7 @@ def _measured(
             raw = movie.read(frame, channel)
             shading = light.shading[channel]
             plane = raw if raw is None or shading is None else shading.correct(raw)
-            worth, outside = _worth(plane, raw, around, light.blank[channel], light.saturation_au)
+            worth, outside = _worth(plane, raw, around, channel, light)
             rows = measure_parts(plane, raw, cells, inner, around, outside, light)
             intensities.append(rows.assign(frame=frame, channel=channel))
             if channel == info["segment_channel"]:
@@ -246,21 +253,22 @@ def _worth(
     plane: np.ndarray | None,
     raw: np.ndarray | None,
     around: Surroundings,
-    of_blank: FrameBackground | None,
-    saturation_au: float | None,
+    channel: str,
+    light: Light,
 ) -> tuple[dict, FrameBackground | None]:
     """A row of `planes`, and the background of the frame, or of a blank position where it is full of cells."""
     if plane is None or raw is None:
         return {"acquired": False, "flag_blank": None}, None
     outside = background_of_frame(plane, around)
+    of_blank = light.blank[channel]
     if of_blank is not None and np.isnan(outside.value_au):
         outside = of_blank
-    blank = is_blank(raw)
+    blank = is_blank(raw, blank_contrast=light.blank_contrast)
     return {
         "acquired": True,
         "background_au": outside.value_au,
         "background_sd_au": outside.sd_au,
-        "saturated_fraction": None if saturation_au is None else float(np.mean(raw >= saturation_au)),
+        "saturated_fraction": None if light.saturation_au is None else float(np.mean(raw >= light.saturation_au)),
         "focus_score": None if blank else focus_score(plane, outside),
         "flag_blank": blank,
     }, outside

@@ -32,6 +32,8 @@ class Light(NamedTuple):
         By channel, the background of a position without cells.
     background, ring_min_px, saturation_au
         As in `measure_intensities`.
+    blank_contrast : float
+        As in `is_blank`.
     """
 
     shading: Mapping[str, Shading | None]
@@ -39,6 +41,7 @@ class Light(NamedTuple):
     background: str
     ring_min_px: int
     saturation_au: float | None
+    blank_contrast: float
 
 
 def measure_intensities(
