@@ -82,6 +82,13 @@ def test_too_few_frames_or_cells_give_no_value_but_a_row(controls):
     assert np.isnan(controls(*alike, crosstalk={"rfp": ["red"]})["value"][0])
 
 
+def test_cells_that_are_darker_than_their_surroundings_bleach_by_no_value(controls):
+    (row,) = controls(rows_of("fixed", -40.0), bleaching=["fixed"]).to_dict("records")
+
+    assert np.isnan(row["value"])
+    assert row["movies"] == 0
+
+
 def test_without_a_control_there_is_nothing_to_write(controls):
     with pytest.raises(ValueError, match="experiment night1: no control is named; name conditions of movies.tsv"):
         controls(rows_of("wild", 12.0))

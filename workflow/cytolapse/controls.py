@@ -132,6 +132,8 @@ def _bleached(rows: pd.DataFrame) -> np.ndarray:
     """Part of the light that an exposure takes, by cell."""
     order = {frame: before for before, frame in enumerate(np.unique(rows["frame"]))}
     positive = rows[rows["light_au"] > 0]
+    if positive.empty:
+        return np.zeros(0)
     exposures, log_light = positive["frame"].map(order).to_numpy(float), np.log(positive["light_au"].to_numpy())
     cells = positive["cell_id"]
     off = pd.DataFrame({"x": exposures, "y": log_light}).groupby(cells.to_numpy()).transform(lambda v: v - v.mean())
