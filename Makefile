@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # The library is found through the Snakefile; programs outside of it need the path.
 export PYTHONPATH := $(CURDIR)/workflow
 
-.PHONY: help demo test format rulegraph pins docs clean benchmark-accuracy benchmark-segmentation benchmark-tables benchmark-growth benchmark-tracking benchmark-speed demo-model shipped-models env-cellpose env-stardist
+.PHONY: help demo test format rulegraph pins docs clean benchmark-accuracy benchmark-segmentation benchmark-tables benchmark-growth benchmark-tracking benchmark-rows benchmark-speed demo-model shipped-models env-cellpose env-stardist
 
 help:
 	@echo "make demo                run the whole pipeline on simulated movies, then say where to look"
@@ -28,6 +28,7 @@ help:
 	@echo "make benchmark-tables    errors of the tables against simulated truth, in resumable parts"
 	@echo "make benchmark-growth    growth of the real colony of benchmark-accuracy (needs CYTOLAPSE_DATA)"
 	@echo "make benchmark-tracking  tracks and divisions, beside trackpy alone and LapTrack (needs CYTOLAPSE_DATA)"
+	@echo "make benchmark-rows      tables of ten million rows: memory and queries"
 	@echo "make benchmark-speed     times and memory (needs CYTOLAPSE_DATA)"
 	@echo "make clean               remove results of the demo"
 
@@ -107,6 +108,10 @@ benchmark-tables: $(VENV)/ready-dev
 
 benchmark-growth: $(VENV)/ready-dev
 	python benchmarks/realgrowth.py
+
+# The files take a few GB in bench/rows.
+benchmark-rows: $(VENV)/ready-dev
+	python benchmarks/rows.py
 
 benchmark-speed: $(VENV)/ready-dev
 	python benchmarks/speed.py

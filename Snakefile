@@ -13,8 +13,10 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/segment.smk"
 include: "workflow/rules/segmenters.smk"
+include: "workflow/rules/light.smk"
 include: "workflow/rules/track.smk"
 include: "workflow/rules/tables.smk"
+include: "workflow/rules/csv.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/export.smk"
 
@@ -29,6 +31,7 @@ rule all:
             experiment=plan.experiments,
             table=EXPERIMENT_TABLES,
         ),
+        csv_tables() if plan.settings["csv"] else [],
 
 
 rule models:

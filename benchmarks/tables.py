@@ -114,14 +114,15 @@ def matches(found: np.ndarray, true: np.ndarray) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def of_part(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Tracks and cells of one part with the truth beside them, of which the columns end in `_true`.
+def of_part(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Tracks, cells and their expression in one part with the truth beside them, of which the columns end in `_true`.
 
     A track is that of the true cell that most of its frames are of; which were
     found at all, and which are of several cells, is another question.
     """
-    tracks, rows = [], []
+    tracks, rows, light = [], [], []
     results = folder / "results/simulated"
+    expression = read_table("expression", results / "expression.parquet", _LIGHT)
     cells, growth = read_table("cells", results / "cells.parquet"), read_table("growth", results / "growth.parquet")
     for movie in sorted(growth["movie"].unique()):
         labels = tifffile.imread(results / movie / "labels.tif")
@@ -135,9 +136,19 @@ def of_part(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         both = both.merge(true_cells, on=["frame", "cell"], suffixes=("", "_true"))
         most = both.groupby("cell_id")["cell"].agg(lambda cell: cell.mode().iloc[0])
         rows.append(both[both["cell"] == both["cell_id"].map(most)])
+        true_light = read_table("expression", truth / "expression.parquet", _LIGHT).rename(columns={"label": "cell"})
+        whole = rows[-1][~rows[-1]["flag_border"].fillna(True).astype(bool)][["movie", "frame", "label", "cell"]]
+        found = whole.merge(expression, on=["movie", "frame", "label"])
+        light.append(found.merge(true_light, on=["frame", "cell", "channel"], suffixes=("", "_true")))
         mine = growth[growth["movie"] == movie].assign(cell=lambda table, most=most: table["cell_id"].map(most))
         tracks.append(mine.merge(true_growth, on="cell", suffixes=("", "_true")))
-    return pd.concat(tracks, ignore_index=True), pd.concat(rows, ignore_index=True)
+    return tuple(pd.concat(each, ignore_index=True) for each in (tracks, rows, light))
+
+
+_LIGHT = [
+    *("movie", "frame", "label", "channel", "mean_au", "total_au", "total_se_au"),
+    *("production_rate_au_per_h", "production_rate_se_au_per_h"),
+]
 
 
 @dataclass(frozen=True)
@@ -201,12 +212,12 @@ def rate_bound(frames: int, span_h: float, noise: Noise) -> float:
     return float(np.sqrt(np.linalg.inv(information)[1, 1]))
 
 
-def judge(tracks: pd.DataFrame, cells: pd.DataFrame, size: str) -> dict:
+def judge(tracks: pd.DataFrame, cells: pd.DataFrame, light: pd.DataFrame, size: str) -> dict:
     """How far one part's tables are from the truth.
 
     Parameters
     ----------
-    tracks, cells : DataFrame
+    tracks, cells, light : DataFrame
         As `of_part` returns them.
     size : str
         Column of `cells` that is meant by size.
@@ -220,7 +231,9 @@ def judge(tracks: pd.DataFrame, cells: pd.DataFrame, size: str) -> dict:
         root mean square relative error, share of intervals that hold the
         truth. rule: slope of size at division against size at birth, and mean
         and coefficient of variation of cycle times, of the same cells, found
-        and true. local: the rates at every frame, as the sizes.
+        and true. local: the rates at every frame, as the sizes. light: mean,
+        total and production rate of whole cells at every frame, likewise, the
+        production rate's errors relative to the mean rate of the part.
     """
     noise = size_noise(cells, size)
     fitted = tracks[tracks["growth_rate_per_h"].notna() & ~tracks["flag_short"] & ~tracks["flag_poor_fit"]]
@@ -236,6 +249,7 @@ def judge(tracks: pd.DataFrame, cells: pd.DataFrame, size: str) -> dict:
         **{name: _relative(tracks, name, f"{name}_se") for name in ("size_birth", "size_division", "added_size")},
         "rule": _division_rule(tracks),
         "local": _relative(cells, "growth_rate_per_h", "growth_rate_se_per_h"),
+        "light": judge_light(light),
     }
 
 
@@ -307,6 +321,35 @@ def _relative(rows: pd.DataFrame, name: str, error: str) -> dict:
     }
 
 
+def judge_light(light: pd.DataFrame) -> dict:
+    """Mean, total and production rate of cells at every frame, as `of_part` returns them, against the truth."""
+    return {
+        "mean": _without_interval(_relative(light, "mean_au", "total_se_au")),
+        "total": _relative(light, "total_au", "total_se_au"),
+        "production": _production(light),
+    }
+
+
+def _without_interval(judged: dict) -> dict:
+    """The mean has no error of its own in the tables."""
+    return {name: value for name, value in judged.items() if name != "held"}
+
+
+def _production(light: pd.DataFrame) -> dict:
+    """Errors of the production rate: a rate that comes near to 0 must not count for more than others."""
+    name = "production_rate_au_per_h"
+    both = light.dropna(subset=[name, f"{name}_true"])
+    if not len(both):
+        return {"rows": 0}
+    found, true, se = (both[each].to_numpy(float) for each in (name, f"{name}_true", "production_rate_se_au_per_h"))
+    return {
+        "rows": len(both),
+        "bias": float(np.mean(found - true) / np.mean(true)),
+        "rms": float(np.sqrt(np.mean((found - true) ** 2)) / np.mean(true)),
+        "held": float(np.mean(np.abs(found - true) < 1.96 * se)),
+    }
+
+
 def as_markdown(judged: dict[str, dict]) -> str:
     """The table of docs/accuracy.md: a column a part."""
     rows = {
@@ -327,9 +370,14 @@ def as_markdown(judged: dict[str, dict]) -> str:
         else "0"
     )
     for name in ("size_birth", "size_division", "added_size"):
-        rows[f"**{name}**: bias, RMS error, intervals hold"] = lambda part, name=name: (
-            f"{part[name]['bias']:+.1%}, {_error(part[name])}" if part[name]["rows"] else ""
-        )
+        rows[f"**{name}**: bias, RMS error, intervals hold"] = lambda part, name=name: _biased(part[name])
+    rows["**mean above background**: bias, RMS error"] = lambda part: (
+        f"{part['light']['mean']['bias']:+.1%}, {part['light']['mean']['rms']:.1%}"
+        if part["light"]["mean"]["rows"]
+        else ""
+    )
+    rows["**total**: bias, RMS error, intervals hold"] = lambda part: _biased(part["light"]["total"])
+    rows["**production rate**: bias, RMS error, intervals hold"] = lambda part: _biased(part["light"]["production"])
     for source in ("found", "true"):
         rows[f"**size at division over size at birth**, slope; cycle time and its CV, {source}"] = (
             lambda part, source=source: _rule(part["rule"].get(source))
@@ -349,6 +397,10 @@ def _rule(rule: dict | None) -> str:
     return (
         f"{rule['slope']:.2f} ± {1.96 * rule['slope_se']:.2f}; {rule['mean_h']:.2f} h, {rule['cv']:.0%}" if rule else ""
     )
+
+
+def _biased(judged: dict) -> str:
+    return f"{judged['bias']:+.1%}, {_error(judged)}" if judged["rows"] else ""
 
 
 def _error(judged: dict) -> str:

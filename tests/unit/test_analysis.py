@@ -17,6 +17,10 @@ KNOBS = {
     "residual_lag1": 0.5,
     "area_jump": 0.2,
     "max_saturated_fraction": 0.01,
+    "negative_errors": 2.0,
+    "crosstalk": {},
+    "autofluorescence_au": {},
+    "bleached_per_exposure": {},
 }
 OUTPUTS = ("frames", "cells", "growth", "fits", "expression")
 INFO = {

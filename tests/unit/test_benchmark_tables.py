@@ -102,6 +102,26 @@ def test_rates_are_judged_by_bias_error_over_its_bound_and_intervals(tables):
     assert judged["held"] == pytest.approx(0.897, abs=0.015)
 
 
+def test_light_is_judged_by_bias_error_and_intervals(tables):
+    rng = np.random.default_rng(2)
+    made = np.exp(rng.normal(0, 0.5, 4000))
+    light = pd.DataFrame(
+        {
+            **{"mean_au": 9.0, "mean_au_true": 10.0, "total_au": rng.normal(1000, 20, 4000), "total_au_true": 1000.0},
+            **{"total_se_au": 20.0, "production_rate_au_per_h": 1.1 * made + rng.normal(0, 0.2, 4000)},
+            **{"production_rate_au_per_h_true": made, "production_rate_se_au_per_h": 0.2},
+        }
+    )
+
+    judged = tables.judge_light(light)
+
+    assert judged["mean"] == {"rows": 4000, "bias": pytest.approx(-0.1), "rms": pytest.approx(0.1)}
+    assert judged["total"]["held"] == pytest.approx(0.95, abs=0.015)
+    assert judged["production"]["bias"] == pytest.approx(0.1, abs=0.01)
+    assert judged["production"]["rms"] == pytest.approx(math.hypot(0.2, 0.1 * math.exp(0.25)) / made.mean(), rel=0.05)
+    assert 0.8 < judged["production"]["held"] < 0.95
+
+
 def test_rates_of_odd_and_even_frames_of_clean_growth_agree(tables):
     import realgrowth
 

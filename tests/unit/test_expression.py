@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cytolapse.expression import measure_expression
+from cytolapse.expression import Corrections, measure_expression
 from cytolapse.tables import typed
 
 # 100 pixels of 150 au over a background of 120 +- 0.5 au; pixel noise 4 au; volume 2 um3
@@ -21,15 +21,23 @@ NUMBERS = [
 ]
 
 
-def expression_of(*changes, acquired=True, volume_um3=2.0, max_saturated_fraction=0.01):
+NOTHING = Corrections({}, {}, {})
+
+
+def expression_of(*changes, acquired=True, volume_um3=2.0, corrections=NOTHING, **knobs):
+    """Rows of one cell, and planes for each frame and channel among them."""
     intensities = typed("intensities", pd.DataFrame([{**CELL, **change} for change in changes]))
-    plane = {"frame": 0, "channel": "gfp", "acquired": acquired, "exposure_ms": 50.0, "background_sd_au": 4.0}
-    cells = {"frame": 0, "label": 7, "cell_id": "pad:3", "time_h": 0.25, "volume_um3": volume_um3}
+    frames = pd.DataFrame({"frame": range(intensities["frame"].max() + 1)})
+    planes = frames.merge(intensities[["channel"]].drop_duplicates(), how="cross")
+    planes = planes.assign(acquired=acquired, exposure_ms=50.0, background_sd_au=4.0)
+    cells = frames.assign(label=7, track=3, cell_id="pad:3", time_h=frames["frame"] / 4 + 0.25)
     rows = measure_expression(
         intensities,
-        typed("planes", pd.DataFrame([plane])),
-        pd.DataFrame([cells]),
-        max_saturated_fraction=max_saturated_fraction,
+        typed("planes", planes),
+        cells.assign(area_um2=4.0, volume_um3=volume_um3, unusable=False),
+        [],
+        corrections=corrections,
+        **{"max_saturated_fraction": 0.01, "negative_errors": 2.0, "residual_lag1": 0.5, **knobs},
     )
     return typed("expression", rows)
 
@@ -73,13 +81,14 @@ def test_the_zeros_of_a_padded_plane_are_null_too():
     assert expression_of(padded, acquired=False).loc[0, [*NUMBERS, "background_method"]].isna().all()
 
 
-def test_negative_expression_is_kept_and_flagged_only_beyond_two_errors():
+def test_negative_expression_is_kept_and_flagged_only_beyond_the_errors_allowed():
     # the error of the mean is hypot(50, 40) / 100 = 0.64 au
     rows = expression_of({"mean_raw_au": 119.0}, {"mean_raw_au": 118.0})
 
     assert rows["mean_au"].tolist() == [-1, -2]
     assert rows["total_au"].tolist() == [-100, -200]
     assert rows["flag_negative"].tolist() == [False, True]
+    assert not expression_of({"mean_raw_au": 118.0}, negative_errors=4.0)["flag_negative"].any()
 
 
 def test_more_saturated_pixels_than_allowed_are_flagged():
@@ -99,7 +108,72 @@ def test_a_ring_has_a_total_but_no_concentration():
     assert math.isnan(ring["concentration_au_per_um3"])
 
 
-def test_what_this_version_does_not_compute_is_null_and_typed():
+def test_light_that_blur_has_spread_beside_the_mask_counts_for_the_total_alone():
+    row = expression_of({"spread_pixels": 80, "spread_raw_au": 130.0}).loc[0]
+
+    assert (row["mean_au"], row["total_au"]) == (30, 3000 + 800)
+    assert row["total_se_au"] == pytest.approx(math.hypot(0.5 * 180, 4 * math.sqrt(180)))
+
+
+def test_what_is_not_corrected_is_null():
     row = expression_of({}).loc[0]
 
-    assert row[["autofluorescence_au", "bleach_factor", "crosstalk_applied", "production_rate_au_per_h"]].isna().all()
+    assert row[["autofluorescence_au", "bleach_factor", "crosstalk_applied"]].isna().all()
+
+
+def test_autofluorescence_is_taken_off_every_pixel():
+    row = expression_of({}, corrections=NOTHING._replace(autofluorescence_au={"gfp": 10.0})).loc[0]
+
+    assert (row["mean_au"], row["median_au"], row["total_au"], row["autofluorescence_au"]) == (20, 18, 2000, 10)
+    assert row["mean_raw_au"] == 150
+
+
+def test_crosstalk_takes_off_a_part_of_the_other_channel_and_its_errors_come_along():
+    rfp = {"channel": "rfp", "mean_raw_au": 620.0, "background_se_au": 2.0}
+    rows = expression_of({}, rfp, corrections=NOTHING._replace(crosstalk={"gfp": {"rfp": 0.02}}))
+
+    # 2 % of 500 au above background
+    assert rows["mean_au"].tolist() == [20, 500]
+    assert rows["crosstalk_applied"].fillna(False).tolist() == [True, False]
+    expected = math.hypot(100 * math.hypot(0.5, 0.02 * 2), 10 * math.hypot(4, 0.02 * 4))
+    assert rows.loc[0, "total_se_au"] == pytest.approx(expected)
+
+
+def test_without_the_plane_that_crosstalk_comes_from_the_light_is_unknown():
+    rfp = {"channel": "rfp", "mean_raw_au": None}
+    rows = expression_of({}, rfp, corrections=NOTHING._replace(crosstalk={"gfp": {"rfp": 0.02}}))
+
+    assert rows[["mean_au", "total_au", "crosstalk_applied"]].isna().all(axis=None)
+    assert rows.loc[0, "mean_raw_au"] == 150
+
+
+def test_a_correction_for_a_channel_that_the_movie_lacks_changes_nothing():
+    corrections = Corrections({"gfp": {"cfp": 0.1}, "cfp": {"gfp": 0.1}}, {"cfp": 5.0}, {"cfp": 0.1})
+
+    pd.testing.assert_frame_equal(expression_of({}, corrections=corrections), expression_of({}))
+
+
+def test_light_that_exposures_have_taken_is_given_back_frame_by_frame():
+    rows = expression_of(
+        *({"frame": frame, "mean_raw_au": 120 + 30 * 0.9**frame} for frame in range(4)),
+        corrections=NOTHING._replace(bleached_per_exposure={"gfp": 0.1}),
+    )
+
+    assert rows["mean_au"].to_numpy() == pytest.approx(30)
+    assert rows["bleach_factor"].to_numpy() == pytest.approx(0.9 ** np.arange(4))
+    assert (rows["production_rate_au_per_h"].abs() < 1e-6).all()
+
+
+def test_a_cell_that_gains_100_au_a_frame_makes_400_au_an_hour_and_100_an_um2():
+    rows = expression_of(*({"frame": frame, "mean_raw_au": 150.0 + frame} for frame in range(6)))
+
+    assert rows["production_rate_au_per_h"].to_numpy() == pytest.approx(400)
+    assert rows["promoter_activity_au_per_um2_per_h"].to_numpy() == pytest.approx(100)
+
+
+def test_a_saturated_cell_has_a_total_but_no_production_rate():
+    frames = ({"frame": frame, "saturated_fraction": 0.5 if frame == 2 else 0.0} for frame in range(6))
+    rows = expression_of(*frames)
+
+    assert rows["production_rate_au_per_h"].isna().tolist() == [False, False, True, False, False, False]
+    assert rows["total_au"].notna().all()

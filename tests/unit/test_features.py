@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from cytolapse.features import measure_intensities, measure_movie
+from cytolapse.features import measure_movie
 from cytolapse.illumination import surroundings
 from cytolapse.inspection import inspect_movie
+from cytolapse.intensities import measure_intensities
 from cytolapse.movies import write_stack
 from cytolapse.tables import empty_table, read_metadata, read_table, write_table
 
 DATA = Path(os.environ.get("CYTOLAPSE_DATA", "../shared/data"))
 
 LIGHT = {"background": "local", "ring_min_px": 30, "saturation_au": 1000.0}
-RINGS = {"ring_gap_px": 2, "ring_px": 5}
+RINGS = {"ring_gap_px": 2, "ring_px": 5, "spread_px": 2}
 KNOBS = {
     "pixel_size_um": None,
     "object": "cell",
@@ -24,9 +25,17 @@ KNOBS = {
     "background": "local",
     **RINGS,
     "ring_min_px": 30,
+    "dark": {},
+    "flat_field": {},
+    "blank": {},
+    "nucleus_channel": None,
+    "nucleus_smoothing_px": 1.0,
+    "nuclear_ring_gap_px": 1,
+    "nuclear_ring_px": 0,
     "max_saturated_fraction": 0.001,
     "focus_window_frames": 5,
     "focus_drop": 0.5,
+    "blank_contrast": 8.0,
     "drift_gain": 0.4,
     "provenance": {"code": "abc"},
 }

@@ -17,7 +17,7 @@ from cytolapse.illumination import background_of_frame, surroundings
     np.ones((1, 1), np.uint8),
 ], ids=["zeros", "constant", "noise", "few counts", "float noise", "one pixel"])  # fmt: skip
 def test_a_plane_of_nothing_but_noise_is_blank(plane):
-    assert is_blank(plane)
+    assert is_blank(plane, blank_contrast=8)
 
 
 def test_hot_pixels_and_uneven_light_do_not_make_a_picture():
@@ -25,8 +25,8 @@ def test_hot_pixels_and_uneven_light_do_not_make_a_picture():
     plane[np.random.default_rng(1).random(plane.shape) < 0.001] = 60000
     slope = np.linspace(0, 40, 256).astype(np.uint16)
 
-    assert is_blank(plane)
-    assert is_blank(field(cells=0) + slope)
+    assert is_blank(plane, blank_contrast=8)
+    assert is_blank(field(cells=0) + slope, blank_contrast=8)
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])
@@ -34,11 +34,12 @@ def test_a_single_dim_cell_is_a_picture(dtype):
     plane = field(cells=0)
     plane[100:115, 100:115] += 12
 
-    assert not is_blank(plane.astype(dtype))
+    assert not is_blank(plane.astype(dtype), blank_contrast=8)
 
 
 def outside(plane):
-    return background_of_frame(plane, surroundings(np.zeros(plane.shape, np.uint16), ring_gap_px=2, ring_px=5))
+    nothing = surroundings(np.zeros(plane.shape, np.uint16), ring_gap_px=2, ring_px=5, spread_px=0)
+    return background_of_frame(plane, nothing)
 
 
 def test_a_blurred_picture_has_a_lower_focus_score_also_when_it_is_as_noisy_as_the_sharp_one():

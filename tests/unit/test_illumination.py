@@ -3,7 +3,7 @@ import pytest
 
 from cytolapse.illumination import background_of_frame, grouped_quantiles, local_background, surroundings
 
-RINGS = {"ring_gap_px": 3, "ring_px": 6}
+RINGS = {"ring_gap_px": 3, "ring_px": 6, "spread_px": 2}
 
 
 def two_squares():
@@ -31,11 +31,22 @@ def test_the_ring_of_a_cell_leaves_a_gap_and_has_the_width_asked_for():
     assert len(around.outside) == labels.size - 2 * 26**2
 
 
+def test_pixels_that_blur_reaches_belong_to_the_nearest_cell():
+    labels = two_squares()
+
+    around = surroundings(labels, **RINGS)
+
+    near = np.zeros(labels.size, int)
+    near[around.near] = around.near_owner + 1
+    assert np.flatnonzero(near.reshape(labels.shape)[50] == 1).tolist() == [38, 39, 60, 61]
+    assert np.bincount(around.near_owner).tolist() == [24**2 - 20**2] * 2
+
+
 def test_a_pixel_between_two_cells_belongs_to_the_nearer_and_none_lies_in_a_cell():
     labels = np.zeros((60, 60), np.uint16)
     labels[20:40, 10:25], labels[20:40, 33:50] = 1, 2
 
-    around = surroundings(labels, ring_gap_px=1, ring_px=20)
+    around = surroundings(labels, ring_gap_px=1, ring_px=20, spread_px=0)
 
     assert not labels.ravel()[around.ring].any()
     owner = dict(zip(around.ring.tolist(), around.owner.tolist(), strict=True))
@@ -137,7 +148,7 @@ def test_a_frame_full_of_cells_has_no_background():
 
     found = background_of_frame(np.full((50, 50), 7, np.uint16), surroundings(labels, **RINGS))
 
-    assert all(np.isnan(each) for each in found)
+    assert all(np.isnan(each) for each in found[:3])
 
 
 def test_a_frame_without_cells_is_all_background():

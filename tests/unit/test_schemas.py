@@ -1,7 +1,11 @@
 """The schemas themselves: closed, described, with defaults that they allow."""
 
+import re
+from pathlib import Path
+
 import pytest
 
+from cytolapse.tables import EXPERIMENT_TABLES, schema
 from planning.checks import problems, read_schema, with_defaults
 from planning.settings import BY_EXPERIMENT
 
@@ -59,3 +63,24 @@ def test_a_list_and_a_pattern_are_refused_in_words():
 
     assert "place: names: found [], wanted a list of at least 2" in said
     assert any(sentence.startswith("place: code: 'a' was expected") for sentence in said)
+
+
+def test_every_flag_of_the_tables_has_its_knob_in_the_docs():
+    text = (Path(__file__).parents[2] / "docs/tables.head.md").read_text()
+    rows = re.findall(r"^\| ([a-z, ]+) \| (`flag_.*?) \| (.*) \|$", text, flags=re.MULTILINE)
+    named = {
+        (table.strip(), flag): re.findall(r"`(\w+)\.(\w+)`", knobs)
+        for tables, flags, knobs in rows
+        for table in tables.split(",")
+        for flag in re.findall(r"flag_\w+", flags)
+    }
+    of_tables = {
+        (table, column.name)
+        for table in EXPERIMENT_TABLES
+        for column in schema(table)
+        if column.name.startswith("flag_")
+    }
+    knobs = with_defaults(read_schema("config"), {})
+
+    assert set(named) == of_tables
+    assert all(key in knobs[block] for stated in named.values() for block, key in stated)

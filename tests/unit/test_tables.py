@@ -115,11 +115,24 @@ def test_a_column_that_the_file_lacks_is_refused_on_reading(tmp_path):
         read_table("tracks", tmp_path / "t.parquet", columns=["y_px"])
 
 
-def test_movies_join_to_one_table_with_a_row_group_each_and_their_condition(tmp_path):
-    for n, rows in enumerate((2, 0, 3)):
-        table = typed("growth", pd.DataFrame({"cell_id": [f"m{n}:{k}" for k in range(rows)]}))
-        write_table("growth", table, tmp_path / f"{n}.parquet", size_quantity="area")
-    parts = [(tmp_path / f"{n}.parquet", {"condition": "slow" if n else None}) for n in range(3)]
+def parts_of(tmp_path, *rows: int) -> list:
+    """Tables `growth` of movies m0, m1, ... with so many cells each, the first without a condition."""
+    for n, count in enumerate(rows):
+        table = pd.DataFrame({"movie": f"m{n}", "cell_id": [f"m{n}:{k}" for k in range(count)]})
+        write_table("growth", typed("growth", table), tmp_path / f"{n}.parquet", size_quantity="area")
+    return [(tmp_path / f"{n}.parquet", {"condition": "slow" if n else None}) for n in range(len(rows))]
+
+
+def groups_of(path) -> list[tuple[int, str, str]]:
+    """Rows, first and last movie of each row group, as its statistics say."""
+    metadata = pq.ParquetFile(path).metadata
+    column = metadata.schema.names.index("movie")
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    return [(g.num_rows, g.column(column).statistics.min, g.column(column).statistics.max) for g in groups]
+
+
+def test_movies_join_to_one_table_with_their_condition(tmp_path):
+    parts = parts_of(tmp_path, 2, 0, 3)
 
     rows = concatenate_tables(
         "growth", parts, tmp_path / "all.parquet", metadata={"object": "cell"}, size_quantity="area"
@@ -127,9 +140,24 @@ def test_movies_join_to_one_table_with_a_row_group_each_and_their_condition(tmp_
 
     joined = read_table("growth", tmp_path / "all.parquet")
     assert rows == 5
-    assert pq.ParquetFile(tmp_path / "all.parquet").num_row_groups == 2
     assert joined["condition"].fillna("null").tolist() == ["null", "null", "slow", "slow", "slow"]
     assert read_metadata(tmp_path / "all.parquet")["object"] == "cell"
+
+
+def test_small_movies_share_a_row_group_and_a_large_one_has_its_own(tmp_path):
+    parts = parts_of(tmp_path, 10, 20, 300_000, 5, 5)
+
+    concatenate_tables("growth", parts, tmp_path / "all.parquet", size_quantity="area")
+
+    groups = groups_of(tmp_path / "all.parquet")
+    assert groups[0] == (30, "m0", "m1")
+    assert {group[1:] for group in groups[1:-1]} == {("m2", "m2")}
+    assert groups[-1][2] == "m4"
+    assert max(rows for rows, *_ in groups) <= 1 << 17
+    assert len(groups) <= 5
+    joined = read_table("growth", tmp_path / "all.parquet")
+    assert (joined["cell_id"].str.split(":").str[0] == joined["movie"]).all()
+    assert len(joined) == 300_040
 
 
 def test_joining_nothing_gives_a_table_without_rows(tmp_path):

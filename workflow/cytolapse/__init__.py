@@ -2,14 +2,15 @@
 
 The modules, in the order in which they may import each other: files, logs, tables,
 provenance, planes, folders, layouts, inspection, discovery, movies, masks,
-annotations, annotation_checks, crowding, augmentation, networks, models,
-scaling, checkpoints, devices, prediction, diameters, segmentation, labeling, labels,
-thresholding, labelimages, exchange, engines, targets, progress, learning,
-evaluation, judgement, training, illumination, shapes, focus, drift, features,
-linking, linkedcells, merging, divisions, fates, repairs, lineage, fits, localrates,
-jumps, cycles, growth, expression, analysis, population, collection, trackedlabels,
-exports, graphs, trees, overlays, wording, summaries, figures, report, rods, contacts,
-scenarios, lifecycle, colony, optics, simulation, truth.
+annotations, annotation_checks, crowding, augmentation, networks, models, scaling,
+checkpoints, devices, prediction, diameters, segmentation, labeling, labels,
+thresholding, labelimages, exchange, engines, targets, progress, learning, evaluation,
+judgement, training, illumination, shading, shapes, compartments, intensities, focus,
+drift, features, linking, linkedcells, merging, divisions, fates, repairs, lineage,
+fits, localrates, jumps, cycles, growth, production, expression, analysis, population,
+collection, csvtables, controls, trackedlabels, exports, graphs, trees, overlays,
+wording, summaries, figures, report, rods, contacts, scenarios, lifecycle, colony,
+optics, simulation, truth.
 """
 
 __version__ = "0.1.0"

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cytolapse.cycles import cell_ids
-from cytolapse.expression import measure_expression
+from cytolapse.expression import Corrections, measure_expression
 from cytolapse.fits import LEAST_FIT_FRAMES
 from cytolapse.growth import growth_tables
 from cytolapse.jumps import area_jumps
@@ -46,6 +46,10 @@ def analyse_movie(
     residual_lag1: float,
     area_jump: float,
     max_saturated_fraction: float,
+    negative_errors: float,
+    crosstalk: Mapping[str, Mapping[str, float]],
+    autofluorescence_au: Mapping[str, float],
+    bleached_per_exposure: Mapping[str, float],
     provenance: Mapping | None,
 ) -> None:
     """Write frames, cells, growth, fits and expression of one movie.
@@ -76,8 +80,10 @@ def analyse_movie(
         As in `growth_tables`.
     area_jump : float
         As in `area_jumps`.
-    max_saturated_fraction : float
+    max_saturated_fraction, negative_errors : float
         As in `measure_expression`.
+    crosstalk, autofluorescence_au, bleached_per_exposure : mapping
+        As in `Corrections`; channels that the movie does not have count for nothing.
     provenance : mapping or None
         Record of this stage, put beside those that the tracks carry.
 
@@ -90,7 +96,7 @@ def analyse_movie(
     info = json.loads(Path(movie_json).read_text())
     chain = json.loads(read_metadata(tracks_path).get("provenance", "{}"))
     carried = _carried_rules(objects_path, planes_path)
-    own = _own_rules(min_fit_frames, max_residual_sd, area_jump, max_saturated_fraction)
+    own = _own_rules(min_fit_frames, max_residual_sd, area_jump, max_saturated_fraction, negative_errors)
     if info["status"] == "refused":
         tables = {name: empty_table(name, **_of_schema(name, info, size_quantity)) for name in _TABLES}
     else:
@@ -108,7 +114,12 @@ def analyse_movie(
             size_column=f"{size_quantity}_{SIZE_UNITS[size_quantity]}",
             mask_source=chain.get("label", {}).get("mask_source", "predicted"),
             area_jump=area_jump,
-            max_saturated_fraction=max_saturated_fraction,
+            expression={
+                "corrections": Corrections(crosstalk, autofluorescence_au, bleached_per_exposure),
+                "max_saturated_fraction": max_saturated_fraction,
+                "negative_errors": negative_errors,
+                "residual_lag1": residual_lag1,
+            },
             growth={
                 "division": division,
                 "events": events,
@@ -145,7 +156,11 @@ def _carried_rules(*paths: str | os.PathLike) -> dict[str, str]:
 
 
 def _own_rules(
-    min_fit_frames: int, max_residual_sd: float, area_jump: float, max_saturated_fraction: float
+    min_fit_frames: int,
+    max_residual_sd: float,
+    area_jump: float,
+    max_saturated_fraction: float,
+    negative_errors: float,
 ) -> dict[str, dict[str, str]]:
     """Rules of the flags that are set here, by table and flag."""
     jump = (
@@ -169,7 +184,7 @@ def _own_rules(
             "flag_poor_fit": f"the standard deviation of ln(size) about the fit is above {max_residual_sd:g}",
         },
         "expression": {
-            "flag_negative": "total_au is below 0 by more than twice total_se_au",
+            "flag_negative": f"total_au is below 0 by more than {negative_errors:g} times total_se_au",
             "flag_saturated": saturated,
         },
     }
@@ -190,7 +205,7 @@ def _analyse(
     size_column: str,
     mask_source: str,
     area_jump: float,
-    max_saturated_fraction: float,
+    expression: Mapping,
     growth: Mapping,
 ) -> dict[str, pd.DataFrame]:
     frames = _frames_table(info, planes, objects, pixel_um, frame_time_h)
@@ -205,14 +220,14 @@ def _analyse(
     cells = cells.join(local.set_index(tracked.index))
     birth_h = growth_table.drop_duplicates("cell_id").set_index("cell_id")["cell_birth_time_h"]
     cells["age_h"] = cells["time_h"] - cells["cell_id"].map(birth_h).astype(float)
-    cells = cells.drop(columns="unusable").sort_values(["frame", "label"], ignore_index=True)
-    expression = measure_expression(intensities, planes, cells, max_saturated_fraction=max_saturated_fraction)
+    cells = cells.sort_values(["frame", "label"], ignore_index=True)
+    expressed = measure_expression(intensities, planes, cells, growth["events"], **expression)
     return {
         "frames": frames,
-        "cells": cells,
+        "cells": cells.drop(columns="unusable"),
         "growth": growth_table.drop(columns="cell_birth_time_h"),
         "fits": fits,
-        "expression": expression,
+        "expression": expressed,
     }
 
 

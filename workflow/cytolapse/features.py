@@ -1,135 +1,30 @@
-"""Labels and frames to tables: shape and light of every cell, worth of every plane."""
+"""Labels and frames to tables: shape and light of every cell, worth of every plane, movie by movie."""
 
 import json
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from cytolapse import movies
+from cytolapse.compartments import find_nuclei, ring_around
 from cytolapse.drift import StageDrift
 from cytolapse.focus import focus_score, is_blank, out_of_focus
-from cytolapse.illumination import (
-    FrameBackground,
-    Surroundings,
-    background_of_frame,
-    grouped_quantiles,
-    local_background,
-    surroundings,
-)
+from cytolapse.illumination import FrameBackground, Surroundings, background_of_frame, surroundings
+from cytolapse.intensities import Light, check_background, measure_parts
 from cytolapse.movies import Movie, StackReader, open_movie
+from cytolapse.shading import read_mean_image, read_shading
 from cytolapse.shapes import Cells, cells_of, shapes_of, volume_um3
 from cytolapse.tables import empty_table, read_metadata, read_table, typed, write_table
 
 logger = logging.getLogger(__name__)
 
-BACKGROUNDS = ("local", "frame")
-
 _LENGTHS = ("perimeter", "length", "width", "major_axis", "minor_axis")
-
-
-def measure_intensities(
-    plane: np.ndarray | None,
-    labels: np.ndarray,
-    around: Surroundings,
-    *,
-    background: str,
-    ring_min_px: int,
-    saturation_au: float | None,
-) -> pd.DataFrame:
-    """Light of every cell in one plane.
-
-    Parameters
-    ----------
-    plane : array of shape (y, x), or None
-        None where the plane was not acquired: all is null then.
-    labels : int array of shape (y, x)
-        0 is background.
-    around : Surroundings
-        Of these labels.
-    background : {'local', 'frame'}
-        From the ring around each cell, or from the whole frame.
-    ring_min_px : int
-        Fewest pixels of a ring; a cell with fewer takes the frame's background.
-    saturation_au : float or None
-        The camera's largest value, where it has one.
-
-    Returns
-    -------
-    DataFrame
-        One row a label that is present, in rising order: label, pixels,
-        background_au, background_se_au, background_method, mean_raw_au,
-        median_raw_au, sd_au, saturated_fraction.
-
-    Raises
-    ------
-    ValueError
-        If `background` is neither.
-    """
-    if background not in BACKGROUNDS:
-        raise ValueError(f"no background is called {background!r}; there are {', '.join(BACKGROUNDS)}")
-    frame = None if plane is None else background_of_frame(plane, around)
-    return _intensities(plane, cells_of(labels), around, frame, background, ring_min_px, saturation_au)
-
-
-def _intensities(
-    plane: np.ndarray | None,
-    cells: Cells,
-    around: Surroundings,
-    frame: FrameBackground | None,
-    background: str,
-    ring_min_px: int,
-    saturation_au: float | None,
-) -> pd.DataFrame:
-    rows = pd.DataFrame({"label": cells.label})
-    if plane is None or frame is None:
-        return rows.assign(
-            pixels=pd.array([pd.NA] * len(rows), "Int32"),
-            background_method=pd.array([None] * len(rows), "str"),
-            **dict.fromkeys(
-                [
-                    "background_au",
-                    "background_se_au",
-                    "mean_raw_au",
-                    "median_raw_au",
-                    "sd_au",
-                    "saturated_fraction",
-                ],
-                np.nan,
-            ),
-        )
-    value_au, se_au, method = _background_of_cells(plane, cells, around, frame, background, ring_min_px)
-    value = plane.ravel()[cells.at]
-    mean = cells.mean(value)
-    (median,) = grouped_quantiles(value, cells.owner, len(cells.label), (0.5,))
-    return rows.assign(
-        pixels=pd.array(cells.area_px, "Int32"),
-        background_au=value_au,
-        background_se_au=se_au,
-        background_method=pd.array(method, "str"),
-        mean_raw_au=mean,
-        median_raw_au=median,
-        sd_au=np.sqrt(cells.mean((value - mean[cells.owner]) ** 2)),
-        saturated_fraction=np.nan if saturation_au is None else cells.mean(value >= saturation_au),
-    )
-
-
-def _background_of_cells(
-    plane: np.ndarray, cells: Cells, around: Surroundings, frame: FrameBackground, background: str, ring_min_px: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    if background == "local":
-        local = local_background(plane, around, frame, ring_min_px=ring_min_px)
-        # Of every number up to the greatest label; some may be absent.
-        value_au, se_au, method = (each[cells.label - 1] for each in local)
-    else:
-        count = len(cells.label)
-        value_au, se_au = np.full(count, frame.value_au), np.full(count, frame.se_au)
-        method = np.full(count, "frame", object)
-    known = np.isfinite(value_au)
-    return value_au, se_au, np.where(known, method, None)
 
 
 def measure_movie(
@@ -147,9 +42,18 @@ def measure_movie(
     ring_gap_px: int,
     ring_px: int,
     ring_min_px: int,
+    spread_px: int | None,
+    dark: Mapping[str, str | float],
+    flat_field: Mapping[str, str],
+    blank: Mapping[str, str],
+    nucleus_channel: str | None,
+    nucleus_smoothing_px: float,
+    nuclear_ring_gap_px: int,
+    nuclear_ring_px: int,
     max_saturated_fraction: float,
     focus_window_frames: int,
     focus_drop: float,
+    blank_contrast: float,
     drift_gain: float,
     provenance: dict | None,
 ) -> None:
@@ -176,11 +80,31 @@ def measure_movie(
         As in `measure_intensities`.
     ring_gap_px, ring_px
         As in `surroundings`.
+    spread_px : int or None
+        Pixels this near to a cell count for its total light. None takes the gap
+        where masks are of cells, and none where they are of nuclei: around a
+        nucleus lies its cell.
+    dark, flat_field : mapping
+        As in `read_shading`; taken off and divided by before anything is
+        measured. Saturation is judged as the camera read it.
+    blank : mapping of str to str
+        By channel, the file of an image of a position without cells: the
+        background of frames that are full of cells.
+    nucleus_channel : str or None
+        Channel of a nuclear marker, by which nuclei are found in cells; the
+        compartments nucleus and ring are measured then.
+    nucleus_smoothing_px : float
+        As `smoothing_px` in `find_nuclei`.
+    nuclear_ring_gap_px, nuclear_ring_px : int
+        As in `ring_around`; a width of 0 measures no ring. Where masks are of
+        nuclei, the ring is that around the masks.
     max_saturated_fraction : float
         A plane is flagged where a greater part of it is at the camera's
         largest value.
     focus_window_frames, focus_drop
         As in `out_of_focus`.
+    blank_contrast : float
+        As in `is_blank`.
     drift_gain : float
         As in `StageDrift`.
     provenance : dict or None
@@ -197,7 +121,7 @@ def measure_movie(
     if provenance:
         records = {**records, "measure": provenance}
     metadata = {"object": object, "provenance": json.dumps(records)}
-    rules = _flag_rules(max_saturated_fraction, focus_window_frames, focus_drop)
+    rules = _flag_rules(max_saturated_fraction, focus_window_frames, focus_drop, blank_contrast)
     tables = {name: empty_table(name) for name in ("objects", "intensities", "planes")}
     if info["status"] != "refused":
         with open_movie(info) as movie, StackReader(labels_path) as stack:
@@ -206,15 +130,19 @@ def measure_movie(
                     f"{labels_path}: its shape is {stack.shape}, movie {info['path']} has "
                     f"{(movie.frames, *movie.shape)}; run label again"
                 )
-            tables = _measured(
-                movie,
-                stack,
-                info,
-                background=background,
-                rings={"ring_gap_px": ring_gap_px, "ring_px": ring_px},
-                ring_min_px=ring_min_px,
-                drift_gain=drift_gain,
+            light = Light(
+                {name: read_shading(name, movie.shape, dark=dark, flat_field=flat_field) for name in movie.channels},
+                {name: _blank(name, blank, dark, flat_field, movie.shape) for name in movie.channels},
+                background,
+                ring_min_px,
+                info["saturation_au"],
+                blank_contrast,
             )
+            parts = _Parts(object, nucleus_channel, nucleus_smoothing_px, nuclear_ring_gap_px, nuclear_ring_px)
+            if spread_px is None:
+                spread_px = ring_gap_px if object == "cell" else 0
+            rings = {"ring_gap_px": ring_gap_px, "ring_px": ring_px, "spread_px": spread_px}
+            tables = _measured(movie, stack, info, light=light, parts=parts, rings=rings, drift_gain=drift_gain)
         scale_um = movies.pixel_size_um(info, pixel_size_um)
         tables["planes"] = _flagged(tables["planes"], max_saturated_fraction, focus_window_frames, focus_drop)
         confidence = read_table("confidence", confidence_path)
@@ -225,12 +153,15 @@ def measure_movie(
         write_table(name, typed(name, tables[name]), path, metadata={**metadata, "flags": flags})
 
 
-def _flag_rules(max_saturated_fraction: float, focus_window_frames: int, focus_drop: float) -> dict[str, dict]:
+def _flag_rules(
+    max_saturated_fraction: float, focus_window_frames: int, focus_drop: float, blank_contrast: float
+) -> dict[str, dict]:
     """Rules of the flags that are set here, by table and flag."""
     return {
         "objects": {"flag_border": "the mask touches the edge of the frame"},
         "planes": {
-            "flag_blank": "nothing differs from the background by more than camera noise",
+            "flag_blank": f"blocks of 8 x 8 pixels differ from the next by {blank_contrast:g} standard deviations of "
+            "camera noise in one place at most",
             "flag_out_of_focus": f"focus_score is below {focus_drop:g} of its median over {focus_window_frames} frames "
             "around; null where there is no score",
             "flag_saturated": f"more than the share {max_saturated_fraction:g} of the pixels is at the camera's "
@@ -239,19 +170,37 @@ def _flag_rules(max_saturated_fraction: float, focus_window_frames: int, focus_d
     }
 
 
+class _Parts(NamedTuple):
+    """Which parts of cells are measured."""
+
+    object: str
+    nucleus_channel: str | None
+    smoothing_px: float
+    gap_px: int
+    ring_px: int
+
+
+def _blank(
+    channel: str,
+    blank: Mapping[str, str],
+    dark: Mapping[str, str | float],
+    flat_field: Mapping[str, str],
+    shape: tuple[int, int],
+) -> FrameBackground | None:
+    """Background of a position without cells, where one is given."""
+    if channel not in blank:
+        return None
+    plane = read_mean_image(blank[channel], "blank position", shape)
+    shading = read_shading(channel, shape, dark=dark, flat_field=flat_field)
+    nothing = surroundings(np.zeros(shape, np.uint8), ring_gap_px=0, ring_px=0, spread_px=0)
+    return background_of_frame(shading.correct(plane) if shading else plane, nothing)._replace(method="blank")
+
+
 def _measured(
-    movie: Movie,
-    stack: StackReader,
-    info: dict,
-    *,
-    background: str,
-    rings: dict,
-    ring_min_px: int,
-    drift_gain: float,
+    movie: Movie, stack: StackReader, info: dict, *, light: Light, parts: _Parts, rings: dict, drift_gain: float
 ) -> dict[str, pd.DataFrame]:
     """Rows of all frames, in pixels."""
-    if background not in BACKGROUNDS:
-        raise ValueError(f"no background is called {background!r}; there are {', '.join(BACKGROUNDS)}")
+    check_background(light.background)
     drift = StageDrift(drift_gain)
     followed = (0.0, 0.0)
     objects, intensities, planes = [], [], []
@@ -259,41 +208,67 @@ def _measured(
         labels = stack.read(frame)
         cells = cells_of(labels)
         around = surroundings(labels, **rings)
+        inner = _compartments(movie, frame, labels, cells, parts)
         shapes = shapes_of(cells).assign(frame=frame, intensity_au=np.nan, background_au=np.nan)
         for channel in movie.channels:
-            plane = movie.read(frame, channel)
-            worth, outside = _worth(plane, around, info["saturation_au"])
-            rows = _intensities(plane, cells, around, outside, background, ring_min_px, info["saturation_au"])
+            raw = movie.read(frame, channel)
+            shading = light.shading[channel]
+            plane = raw if raw is None or shading is None else shading.correct(raw)
+            worth, outside = _worth(plane, raw, around, channel, light)
+            rows = measure_parts(plane, raw, cells, inner, around, outside, light)
             intensities.append(rows.assign(frame=frame, channel=channel))
             if channel == info["segment_channel"]:
-                shapes["intensity_au"] = rows["mean_raw_au"]
-                shapes["background_au"] = rows["background_au"]
-                if plane is not None and not worth["flag_blank"]:
-                    followed = drift.follow(plane)
+                whole = rows.iloc[: len(cells.label)]
+                shapes["intensity_au"], shapes["background_au"] = whole["mean_raw_au"], whole["background_au"]
+                if raw is not None and not worth["flag_blank"]:
+                    followed = drift.follow(raw)
                 worth["drift_y_px"], worth["drift_x_px"] = followed
             exposure_ms = info["exposure_ms"].get(channel) if worth["acquired"] else None
             planes.append({"frame": frame, "channel": channel, "exposure_ms": exposure_ms, **worth})
         objects.append(shapes)
     return {
         "objects": pd.concat(objects, ignore_index=True),
-        "intensities": pd.concat(intensities, ignore_index=True).assign(compartment="whole"),
+        "intensities": pd.concat(intensities, ignore_index=True),
         "planes": pd.DataFrame(planes),
     }
 
 
+def _compartments(movie: Movie, frame: int, labels: np.ndarray, cells: Cells, parts: _Parts) -> dict[str, Cells | None]:
+    """The parts of cells that are measured beside the whole; None where they cannot be told in this frame."""
+    rings = {"gap_px": parts.gap_px, "ring_px": parts.ring_px}
+    if parts.object == "nucleus":
+        return {"ring": cells_of(ring_around(labels, None, **rings))} if parts.ring_px else {}
+    if parts.nucleus_channel is None or parts.nucleus_channel not in movie.channels:
+        return {}
+    names = ("nucleus", "ring") if parts.ring_px else ("nucleus",)
+    marker = movie.read(frame, parts.nucleus_channel)
+    if marker is None:
+        return dict.fromkeys(names)
+    nuclei = find_nuclei(marker, cells, smoothing_px=parts.smoothing_px)
+    found = (nuclei, ring_around(nuclei, labels, **rings)) if parts.ring_px else (nuclei,)
+    return {name: cells_of(each) for name, each in zip(names, found, strict=True)}
+
+
 def _worth(
-    plane: np.ndarray | None, around: Surroundings, saturation_au: float | None
+    plane: np.ndarray | None,
+    raw: np.ndarray | None,
+    around: Surroundings,
+    channel: str,
+    light: Light,
 ) -> tuple[dict, FrameBackground | None]:
-    """A row of `planes`, and the background of the frame."""
-    if plane is None:
+    """A row of `planes`, and the background of the frame, or of a blank position where it is full of cells."""
+    if plane is None or raw is None:
         return {"acquired": False, "flag_blank": None}, None
     outside = background_of_frame(plane, around)
-    blank = is_blank(plane)
+    of_blank = light.blank[channel]
+    if of_blank is not None and np.isnan(outside.value_au):
+        outside = of_blank
+    blank = is_blank(raw, blank_contrast=light.blank_contrast)
     return {
         "acquired": True,
         "background_au": outside.value_au,
         "background_sd_au": outside.sd_au,
-        "saturated_fraction": None if saturation_au is None else float(np.mean(plane >= saturation_au)),
+        "saturated_fraction": None if light.saturation_au is None else float(np.mean(raw >= light.saturation_au)),
         "focus_score": None if blank else focus_score(plane, outside),
         "flag_blank": blank,
     }, outside

@@ -5,8 +5,7 @@ import pandas as pd
 
 from cytolapse.illumination import FrameBackground
 
-# Contrast is seen where blocks of pixels differ from the next by this many standard deviations of camera noise.
-_CONTRAST_SD = 8.0
+# Contrast is seen where blocks of pixels differ from the next in so many places.
 _CONTRAST_PLACES = 2
 _BLOCK_PX = 8
 # What is further off than this is cut down to it: a hot pixel then hardly moves its block, a cell still does.
@@ -15,7 +14,7 @@ _OUTLIER_SD = 6.0
 _ROUNDING_AU = 0.3
 
 
-def is_blank(plane: np.ndarray) -> bool:
+def is_blank(plane: np.ndarray, *, blank_contrast: float) -> bool:
     """Whether a plane shows no contrast above camera noise.
 
     Blocks of 8 x 8 pixels are compared with the next ones, so that uneven
@@ -26,6 +25,9 @@ def is_blank(plane: np.ndarray) -> bool:
     ----------
     plane : array of shape (y, x)
         As read from the camera.
+    blank_contrast : float
+        Standard deviations of the noise of a block by which blocks must differ from
+        the next for contrast to be seen.
     """
     if min(plane.shape) < _BLOCK_PX:
         return bool(np.ptp(plane) == 0)
@@ -36,7 +38,7 @@ def is_blank(plane: np.ndarray) -> bool:
     middle = np.median(sample[:, ::4])
     tame = np.clip(plane, *np.float32((middle - _OUTLIER_SD * noise, middle + _OUTLIER_SD * noise)))
     blocks = binned(tame, _BLOCK_PX)
-    limit = _CONTRAST_SD * noise * np.sqrt(2) / _BLOCK_PX
+    limit = blank_contrast * noise * np.sqrt(2) / _BLOCK_PX
     places = sum(int(np.count_nonzero(np.abs(np.diff(blocks, axis=axis)) > limit)) for axis in (0, 1))
     return places < _CONTRAST_PLACES
 

@@ -32,6 +32,10 @@ class Surroundings(NamedTuple):
         Of each of these, the cell: 0 for label 1, and so on.
     octant : int array of shape (m,)
         In which of eight directions from the centre of the ring it lies.
+    near : int array of shape (k,)
+        Flat indices of the pixels next to cells that blur has spread their light to.
+    near_owner : int array of shape (k,)
+        Of each of these, the nearest cell, as in `owner`.
     cells : int
         The greatest label.
     """
@@ -41,6 +45,8 @@ class Surroundings(NamedTuple):
     ring: np.ndarray
     owner: np.ndarray
     octant: np.ndarray
+    near: np.ndarray
+    near_owner: np.ndarray
     cells: int
 
 
@@ -56,11 +62,14 @@ class FrameBackground(NamedTuple):
     se_au : float
         By how much the value is off at one place of the frame: the spread of
         the background between parts of the frame.
+    method : str
+        'frame', or 'blank' where it is that of a blank position.
     """
 
     value_au: float
     sd_au: float
     se_au: float
+    method: str = "frame"
 
 
 class LocalBackground(NamedTuple):
@@ -71,7 +80,7 @@ class LocalBackground(NamedTuple):
     value_au, se_au : float arrays of shape (cells,)
         Background per pixel and its standard error, of label 1 and on.
     method : str array of shape (cells,)
-        'local', or 'frame' where the ring had too few pixels.
+        'local', or that of the frame where the ring had too few pixels.
     """
 
     value_au: np.ndarray
@@ -79,7 +88,7 @@ class LocalBackground(NamedTuple):
     method: np.ndarray
 
 
-def surroundings(labels: np.ndarray, *, ring_gap_px: int, ring_px: int) -> Surroundings:
+def surroundings(labels: np.ndarray, *, ring_gap_px: int, ring_px: int, spread_px: int) -> Surroundings:
     """Where there is background: far from cells, and in a ring around each.
 
     A ring's pixels are nearer to its cell than to any other, more than
@@ -94,21 +103,27 @@ def surroundings(labels: np.ndarray, *, ring_gap_px: int, ring_px: int) -> Surro
         Pixels this near to a cell may hold some of its light, and are left out.
     ring_px : int
         Width of the ring.
+    spread_px : int
+        Pixels this near to a cell hold light that blur has spread from it.
     """
     empty = np.zeros(0, np.int64)
     if not labels.any():
-        return Surroundings(labels.shape, np.arange(labels.size), empty, empty, empty, 0)
+        return Surroundings(labels.shape, np.arange(labels.size), empty, empty, empty, empty, empty, 0)
     distance, nearest = ndimage.distance_transform_cdt(labels == 0, "chessboard", return_indices=True)
     distance = distance.ravel()
     outside = np.flatnonzero(distance > ring_gap_px)
     within = distance[outside] <= ring_gap_px + ring_px
     ring = outside[within]
     width_px = labels.shape[1]
-    owner = labels[nearest[0].ravel()[ring], nearest[1].ravel()[ring]].astype(np.int64) - 1
+    y, x = (each.ravel() for each in nearest)
+    owner = labels[y[ring], x[ring]].astype(np.int64) - 1
+    near = np.flatnonzero((distance > 0) & (distance <= spread_px))
+    near_owner = labels[y[near], x[near]].astype(np.int64) - 1
     order = np.argsort(owner, kind="stable")
     ring, owner = ring[order], owner[order]
     cells = int(labels.max())
-    return Surroundings(labels.shape, outside, ring, owner, _octants(ring, owner, cells, width_px), cells)
+    octant = _octants(ring, owner, cells, width_px)
+    return Surroundings(labels.shape, outside, ring, owner, octant, near, near_owner, cells)
 
 
 def _octants(ring: np.ndarray, owner: np.ndarray, cells: int, width_px: int) -> np.ndarray:
@@ -189,7 +204,7 @@ def local_background(
     return LocalBackground(
         np.where(enough, mean, frame.value_au),
         np.where(enough, se, frame.se_au),
-        np.where(enough, "local", "frame"),
+        np.where(enough, "local", frame.method),
     )
 
 

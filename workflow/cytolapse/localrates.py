@@ -1,4 +1,4 @@
-"""Sizes of one cell through time -> its growth rate at every moment.
+"""What one cell holds through time -> the rate at which it changes, at every moment.
 
 A rate that changes slowly is told from masks that are drawn a little large or
 small by what all tracks of a movie have in common: a Gaussian process whose
@@ -16,6 +16,8 @@ from cytolapse.fits import Track
 # What is averaged over, in units of the median track: its span, and noise over span.
 _MEMORIES = (1 / 8, 1 / 4, 1 / 2, 1.0)
 _SWINGS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+# Light is told from its noise far better than size is.
+_SWINGS_OF_SLOPES = (0.5, 2.0, 8.0, 32.0, 128.0, 512.0)
 _LAG1_Z = (0.0, 0.3, 0.6, 0.9)
 _ASSUMED_SPREAD_Z = 0.5
 # Tracks, and frames of each, that the movie's parameters are learned from: more change little and cost much.
@@ -102,18 +104,42 @@ def local_rates(tracks: Sequence[Track], *, residual_lag1: float) -> list[LocalR
        Inferring time derivatives including cell growth rates using Gaussian
        processes. Nat. Commun. 7, 13766, which fits each track alone.
     """
+    logs = [track._replace(size=np.log(np.asarray(track.size, float))) for track in tracks]
+    return _local(logs, residual_lag1, _SWINGS)
+
+
+def local_slopes(tracks: Sequence[Track], *, residual_lag1: float) -> list[LocalRates]:
+    """Change per hour of any quantity, at each frame of every cell, with its error.
+
+    As `local_rates`, of the quantity itself in place of ln(size). Since the
+    noise and the changes of all tracks are learned together, their values
+    should be alike in scale.
+
+    Parameters
+    ----------
+    tracks : sequence of Track
+        Of one movie, each without an event in it; `size` holds the quantity,
+        which may be of any sign.
+    residual_lag1 : float
+        As in `local_rates`.
+    """
+    return _local(tracks, residual_lag1, _SWINGS_OF_SLOPES)
+
+
+def _local(tracks: Sequence[Track], residual_lag1: float, swings: Sequence[float]) -> list[LocalRates]:
+    """Slopes of the values of tracks; `swings` are what rates may deviate by, in noise over span."""
     if not tracks:
         return []
-    movie = _learn(tracks, residual_lag1)
+    movie = _learn(tracks, residual_lag1, swings)
     rates: list[LocalRates | None] = [None] * len(tracks)
-    for pattern, log_sizes, members in _alike(tracks):
-        for index, found in zip(members, _rates(pattern, log_sizes, movie), strict=True):
+    for pattern, values, members in _alike(tracks):
+        for index, found in zip(members, _rates(pattern, values, movie), strict=True):
             rates[index] = found
     return rates
 
 
 def _alike(tracks: Sequence[Track]) -> Iterator[tuple[_Pattern, np.ndarray, list[int]]]:
-    """Tracks of one pattern, ln(size) of shape (tracks, n), and their indices: what is costly is of the pattern."""
+    """Tracks of one pattern, their values of shape (tracks, n), and their indices: what is costly is of the pattern."""
     patterns: dict[bytes, list[int]] = {}
     for index, track in enumerate(tracks):
         hours, frame = np.asarray(track.time_h, float), np.asarray(track.frame, float)
@@ -122,24 +148,24 @@ def _alike(tracks: Sequence[Track]) -> Iterator[tuple[_Pattern, np.ndarray, list
     for members in patterns.values():
         first = tracks[members[0]]
         hours = np.asarray(first.time_h, float)
-        log_sizes = np.log([np.asarray(tracks[index].size, float) for index in members])
-        yield _Pattern(hours - hours[0], np.asarray(first.frame, float)), log_sizes, members
+        values = np.array([np.asarray(tracks[index].size, float) for index in members])
+        yield _Pattern(hours - hours[0], np.asarray(first.frame, float)), values, members
 
 
-def _learn(tracks: Sequence[Track], residual_lag1: float) -> _Movie:
+def _learn(tracks: Sequence[Track], residual_lag1: float, swings: Sequence[float]) -> _Movie:
     """The likely models of a movie, and the noise under each."""
     chosen = [tracks[index] for index in np.unique(np.linspace(0, len(tracks) - 1, _LEARNED_TRACKS).astype(int))]
     chosen = [Track(*(np.asarray(each)[:_LEARNED_FRAMES] for each in track)) for track in chosen]
     span_h = float(np.median([track.time_h[-1] - track.time_h[0] for track in chosen]))
-    grid = product([(0.0, 1.0), *product(_SWINGS, _MEMORIES)], _LAG1_Z)
+    grid = product([(0.0, 1.0), *product(swings, _MEMORIES)], _LAG1_Z)
     swing, memory, z = np.array([(*shape, z) for shape, z in grid]).T[:, :, None, None]
     models = _Models(swing / span_h, memory * span_h, np.tanh(z))
     squares, degrees, constant = [], [], 0.0
-    for pattern, log_sizes, _ in _alike(chosen):
+    for pattern, values, _ in _alike(chosen):
         solved = _solve(pattern, models)
-        squares.append(_squares(solved, log_sizes))
-        degrees += [len(pattern.hours) - 2] * len(log_sizes)
-        constant = constant + len(log_sizes) * solved.log_constant
+        squares.append(_squares(solved, values))
+        degrees += [len(pattern.hours) - 2] * len(values)
+        constant = constant + len(values) * solved.log_constant
     of_tracks, free = np.concatenate(squares, axis=1), np.array(degrees, float)
     usual = float(np.median(free))
     variance = np.array([_scale(each, free, usual) for each in of_tracks])
@@ -164,8 +190,8 @@ def _scale(squares: np.ndarray, degrees: np.ndarray, usual: float) -> float:
 class _Solved(NamedTuple):
     """What the models make of a pattern; the first axis is that of the models."""
 
-    inverse: np.ndarray  # of the covariance of ln(size), (models, n, n)
-    of_rate: np.ndarray  # covariance of the rate with ln(size), (models, n, n)
+    inverse: np.ndarray  # of the covariance of the values, (models, n, n)
+    of_rate: np.ndarray  # covariance of the rate with the values, (models, n, n)
     line: np.ndarray  # (n, 2)
     weighted: np.ndarray  # inverse times line, (models, n, 2)
     unsure: np.ndarray  # covariance of level and rate, (models, 2, 2)
@@ -175,7 +201,7 @@ class _Solved(NamedTuple):
 def _solve(pattern: _Pattern, models: _Models) -> _Solved:
     """Covariances over the variance of the noise.
 
-    The deviation of ln(size) is the integral of that of the rate from the first frame.
+    The deviation of the values is the integral of that of the rate from the first frame.
     """
     noise = models.lag1 ** np.abs(np.subtract.outer(pattern.frame, pattern.frame))
     row, column = pattern.hours[:, None] / models.memory_h, pattern.hours / models.memory_h
@@ -192,35 +218,35 @@ def _solve(pattern: _Pattern, models: _Models) -> _Solved:
     return _Solved(inverse, swing * models.memory_h * rate, line, weighted, np.linalg.inv(information), log_constant)
 
 
-def _squares(solved: _Solved, log_sizes: np.ndarray) -> np.ndarray:
+def _squares(solved: _Solved, values: np.ndarray) -> np.ndarray:
     """Weighted sums of squares about the line of each track, (models, tracks)."""
-    centred = (log_sizes - log_sizes.mean(axis=1, keepdims=True)).T
+    centred = (values - values.mean(axis=1, keepdims=True)).T
     explained = np.swapaxes(solved.weighted, 1, 2) @ centred  # (models, 2, tracks)
     squares = (centred * (solved.inverse @ centred)).sum(axis=1)
     return np.maximum(squares - (explained * (solved.unsure @ explained)).sum(axis=1), 0)
 
 
-def _rates(pattern: _Pattern, log_sizes: np.ndarray, movie: _Movie) -> list[LocalRates]:
+def _rates(pattern: _Pattern, values: np.ndarray, movie: _Movie) -> list[LocalRates]:
     """Rates of tracks of one pattern; a long one piece by piece."""
     frames = len(pattern.hours)
     if frames <= _PIECE_FRAMES:
-        return _rates_of_piece(pattern, log_sizes, movie)
-    out = [LocalRates(*np.empty((3, frames))) for _ in log_sizes]
+        return _rates_of_piece(pattern, values, movie)
+    out = [LocalRates(*np.empty((3, frames))) for _ in values]
     step = _PIECE_FRAMES // 2
     for begin in range(0, frames - step, step):
         first = min(begin, frames - _PIECE_FRAMES)
         part = slice(first, first + _PIECE_FRAMES)
         hours = pattern.hours[part]
-        pieces = _rates_of_piece(_Pattern(hours - hours[0], pattern.frame[part]), log_sizes[:, part], movie)
+        pieces = _rates_of_piece(_Pattern(hours - hours[0], pattern.frame[part]), values[:, part], movie)
         # what lies near the start of a piece is better known from the one before
         kept = 0 if first == 0 else begin + step // 2
         for whole, piece in zip(out, pieces, strict=True):
-            for values, own in zip(whole, piece, strict=True):
-                values[kept : part.stop] = own[kept - first :]
+            for all_frames, own in zip(whole, piece, strict=True):
+                all_frames[kept : part.stop] = own[kept - first :]
     return out
 
 
-def _rates_of_piece(pattern: _Pattern, log_sizes: np.ndarray, movie: _Movie) -> list[LocalRates]:
+def _rates_of_piece(pattern: _Pattern, values: np.ndarray, movie: _Movie) -> list[LocalRates]:
     solved = _solve(pattern, movie.models)
     degrees = len(pattern.hours) - 2
     # the rate is that of the line, and what the deviations from it say
@@ -229,7 +255,7 @@ def _rates_of_piece(pattern: _Pattern, log_sizes: np.ndarray, movie: _Movie) -> 
     draw = believed + np.swapaxes(left, 1, 2) @ solved.unsure @ np.swapaxes(solved.weighted, 1, 2)  # (models, n, n)
     unknown = movie.models.swing_per_h[:, 0] ** 2 - (believed * solved.of_rate).sum(axis=2)
     unknown = np.maximum(unknown + (left * (solved.unsure @ left)).sum(axis=1), 0)  # (models, n)
-    own = _squares(solved, log_sizes)
+    own = _squares(solved, values)
     scale = (movie.degrees * movie.variance[:, None] + own) / (movie.degrees + degrees)  # (models, tracks)
     away_h = np.abs(np.subtract.outer(pattern.hours, pattern.hours))
     draws = np.tensordot(movie.weights, np.abs(draw), 1)
@@ -237,8 +263,8 @@ def _rates_of_piece(pattern: _Pattern, log_sizes: np.ndarray, movie: _Movie) -> 
     window_h = 8 / 3 * (draws * away_h**2).sum(axis=1) / (draws * away_h).sum(axis=1)
     window_h = np.minimum(window_h, pattern.hours[-1])
     found = []
-    for track, log_size in enumerate(log_sizes):
-        rates = draw @ (log_size - log_size.mean())  # (models, n)
+    for track, value in enumerate(values):
+        rates = draw @ (value - value.mean())  # (models, n)
         rate = movie.weights @ rates
         variance = movie.weights @ (scale[:, track, None] * unknown + (rates - rate) ** 2)
         found.append(LocalRates(rate, np.sqrt(variance), window_h))

@@ -18,6 +18,9 @@ from cytolapse.files import atomic_path
 
 SCHEMA_VERSION = "1"
 
+# Rows of a row group at least, where there are more, and at most: what a query by movie or cell reads.
+_LEAST_GROUP_ROWS, _MOST_GROUP_ROWS = 1 << 15, 1 << 17
+
 SIZE_UNITS = {"area": "um2", "length": "um", "volume": "um3"}
 
 
@@ -109,11 +112,18 @@ _TABLES: dict[str, tuple[str, list[Column]]] = {
             Column("pixels", INT, "px2", "number of pixels measured"),
             Column("background_au", REAL, "au", "background per pixel under this cell"),
             Column("background_se_au", REAL, "au", "standard error of background_au"),
-            Column("background_method", TEXT, "", "local (ring around the cell) or frame"),
+            Column(
+                "background_method",
+                TEXT,
+                "",
+                "local (ring around the cell), frame, or blank (a position without cells)",
+            ),
             Column("mean_raw_au", REAL, "au", "mean over the mask, background included"),
             Column("median_raw_au", REAL, "au", "median over the mask, background included"),
             Column("sd_au", REAL, "au", "standard deviation over the mask"),
             Column("saturated_fraction", REAL, "", "share of the pixels at the camera's largest value"),
+            Column("spread_pixels", INT, "px2", "number of pixels beside the mask that blur has spread its light to"),
+            Column("spread_raw_au", REAL, "au", "mean over these, background included"),
         ],
     ),
     "planes": (
@@ -370,30 +380,49 @@ _TABLES: dict[str, tuple[str, list[Column]]] = {
             Column("exposure_ms", REAL, "ms", "exposure; null where the file does not say"),
             Column("background_au", REAL, "au", "background per pixel under this cell"),
             Column("background_se_au", REAL, "au", "standard error of background_au"),
-            Column("background_method", TEXT, "", "local (ring around the cell) or frame"),
+            Column(
+                "background_method",
+                TEXT,
+                "",
+                "local (ring around the cell), frame, or blank (a position without cells)",
+            ),
             Column("mean_raw_au", REAL, "au", "mean over the mask, background included"),
-            Column("mean_au", REAL, "au", "mean above background; negatives are kept"),
-            Column("median_au", REAL, "au", "median above background"),
+            Column(
+                "mean_au", REAL, "au", "mean above background, corrected as the columns below say; negatives are kept"
+            ),
+            Column("median_au", REAL, "au", "median above background, corrected likewise"),
             Column("sd_au", REAL, "au", "standard deviation over the mask"),
-            Column("total_au", REAL, "au", "sum over pixels of (pixel - background)"),
+            Column(
+                "total_au",
+                REAL,
+                "au",
+                "sum of (pixel - background) over the mask and the pixels beside it that blur has spread its light to, "
+                "corrected likewise",
+            ),
             Column("total_se_au", REAL, "au", "standard error of total_au from the background and the pixel noise"),
             Column("concentration_au_per_um3", REAL, "au/um3", "total_au / volume; null without a volume model"),
             Column("autofluorescence_au", REAL, "au", "taken off per pixel; null where not corrected"),
-            Column("bleach_factor", REAL, "", "divided by; null where not corrected"),
-            Column("crosstalk_applied", FLAG, "", "crosstalk was taken off; null where not corrected"),
-            Column("production_rate_au_per_h", REAL, "au/h", "d total / dt along the track; null in this version"),
-            Column("production_rate_se_au_per_h", REAL, "au/h", "its standard error; null in this version"),
+            Column("bleach_factor", REAL, "", "mean, median and total are divided by it; null where not corrected"),
+            Column("crosstalk_applied", FLAG, "", "light of other channels was taken off; null where not corrected"),
+            Column(
+                "production_rate_au_per_h",
+                REAL,
+                "au/h",
+                "d total / dt along the track, what bleaching takes meanwhile added where it is corrected; null where "
+                "the frame is left out of fits or saturated",
+            ),
+            Column("production_rate_se_au_per_h", REAL, "au/h", "its standard error"),
             Column(
                 "promoter_activity_au_per_um2_per_h",
                 REAL,
                 "au/um2/h",
-                "(1/area) d total / dt, for a stable, mature reporter; null in this version",
+                "(1/area) d total / dt: that of the promoter if the reporter is stable and matures at once",
             ),
             Column(
-                "promoter_activity_se_au_per_um2_per_h", REAL, "au/um2/h", "its standard error; null in this version"
+                "promoter_activity_se_au_per_um2_per_h", REAL, "au/um2/h", "its standard error, that of total alone"
             ),
             Column("saturated_fraction", REAL, "", "share of the cell's pixels at the camera's largest value"),
-            Column("flag_negative", FLAG, "", "mean_au is below 0 by more than two standard errors"),
+            Column("flag_negative", FLAG, "", "total_au is below 0 by more standard errors than allowed"),
             Column("flag_saturated", FLAG, "", "more of the cell's pixels are saturated than allowed"),
         ],
     ),
@@ -579,7 +608,10 @@ def write_table(
     table = _to_arrow(name, frame, declared)
     table = table.replace_schema_metadata(_merged(declared, metadata))
     with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, row_group_size=_MOST_GROUP_ROWS, **_WRITING)
+
+
+_WRITING = {"compression": "zstd", "write_page_index": True}
 
 
 def _merged(declared: pa.Schema, metadata: Mapping[str, str] | None) -> dict:
@@ -643,9 +675,11 @@ def concatenate_tables(
     metadata: Mapping[str, str] | None = None,
     **of_schema,
 ) -> int:
-    """Write the tables of many movies as one, a row group or more a movie.
+    """Write the tables of many movies as one.
 
-    One part is in memory at a time.
+    Rows keep the order of movies. A large movie has row groups of its own, small
+    ones share one, so that a query by movie or by cell (whose identity begins
+    with its movie) reads little. At most two row groups are in memory at a time.
 
     Parameters
     ----------
@@ -671,25 +705,34 @@ def concatenate_tables(
     """
     declared = schema(name, **of_schema)
     declared = declared.with_metadata(_merged(declared, metadata))
-    rows = 0
-    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, declared, compression="zstd") as writer:
+    rows, waiting, held = 0, 0, []
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, declared, **_WRITING) as writer:
         for part, constants in parts:
             with pq.ParquetFile(part) as file:
                 _check_is(name, part, file.schema_arrow)
-                table = file.read()
-            if not table.num_rows:
-                continue
-            columns = []
-            for field in declared:
-                if field.name in constants:
-                    columns.append(pa.array([constants[field.name]] * table.num_rows, field.type))
-                elif field.name in table.column_names:
-                    columns.append(table[field.name].cast(field.type))
-                else:
-                    columns.append(pa.nulls(table.num_rows, field.type))
-            writer.write_table(pa.Table.from_arrays(columns, schema=declared))
-            rows += table.num_rows
+                large = file.metadata.num_rows >= _LEAST_GROUP_ROWS
+                for batch in file.iter_batches(batch_size=_MOST_GROUP_ROWS):
+                    if waiting and (large or waiting + batch.num_rows > _MOST_GROUP_ROWS):
+                        writer.write_table(pa.concat_tables(held).combine_chunks())
+                        waiting, held = 0, []
+                    held.append(_as_declared(batch, declared, constants))
+                    rows, waiting = rows + batch.num_rows, waiting + batch.num_rows
+        if waiting:
+            writer.write_table(pa.concat_tables(held).combine_chunks())
     return rows
+
+
+def _as_declared(batch: pa.RecordBatch, declared: pa.Schema, constants: Mapping[str, str | None]) -> pa.Table:
+    """A part's rows with all declared columns: constants, its own, or null."""
+    columns = []
+    for field in declared:
+        if field.name in constants:
+            columns.append(pa.repeat(pa.scalar(constants[field.name], field.type), batch.num_rows))
+        elif field.name in batch.schema.names:
+            columns.append(batch[field.name].cast(field.type))
+        else:
+            columns.append(pa.nulls(batch.num_rows, field.type))
+    return pa.Table.from_arrays(columns, schema=declared)
 
 
 def column_reference() -> str:

@@ -20,6 +20,7 @@ from cytolapse.discovery import MovieSource, find_movies, fingerprint
 from cytolapse.engines import ENGINES
 from cytolapse.files import atomic_path
 from planning.checks import did_you_mean, read_schema
+from planning.light import light_images, light_problems
 from planning.settings import BY_EXPERIMENT, SEGMENTERS, block_of, read_settings
 from planning.sheets import read_sheet
 
@@ -282,6 +283,11 @@ class Plan:
         """What tells these label images from others under the same name."""
         return fingerprint(self.label_images(experiment, movie), self._fingerprints)
 
+    def light_fingerprints(self, experiment: str) -> dict[str, str]:
+        """What tells the images that light is corrected by from others under the same names."""
+        images = light_images(self.settings, experiment, self.experiments[experiment])
+        return {path: fingerprint(path, self._fingerprints) for path in images}
+
     def engine_python(self, engine: str) -> str:
         """The Python that an engine runs by; it need not be there."""
         named = self.settings["environments"][engine]
@@ -385,13 +391,14 @@ class Plan:
         ValueError
             If a model lacks weights or masks, an experiment has no movies, two
             of its movies share a name or one lacks its label images, an engine
-            has no environment or weights, or an override or a row of movies.tsv
-            or events.tsv fits nothing.
+            has no environment or weights, a channel or an image that light is
+            corrected by is not there, or an override or a row of movies.tsv or
+            events.tsv fits nothing.
         """
         self._check_models()
         self._check_overrides()
         self._check_engines()
-        wrong = []
+        wrong = light_problems(self.settings, self.experiments)
         for experiment in self.experiments:
             try:
                 self.all_movies(experiment)
@@ -425,6 +432,7 @@ class Plan:
         for experiment in self.experiments:
             for movie in self.movies(experiment):
                 self.fingerprint(experiment, movie)
+            self.light_fingerprints(experiment)
         for experiment in self.experiments_by("labels"):
             for movie in self.movies(experiment):
                 self.label_fingerprint(experiment, movie)

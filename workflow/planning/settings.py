@@ -17,7 +17,7 @@ SEGMENTERS = {
 # The blocks that `overrides` may set for one experiment.
 BY_EXPERIMENT = (
     *chain.from_iterable(SEGMENTERS.values()),
-    *("measure", "link", "analyse", "overlay", "population", "report"),
+    *("measure", "shading", "link", "analyse", "controls", "overlay", "population", "report"),
 )
 
 

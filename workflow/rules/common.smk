@@ -21,6 +21,7 @@ wildcard_constraints:
     experiment="[^/]+",
     movie="[^/]+",
     model="[^/]+",
+    channel="[^/]+",
 
 
 def setting(block):
@@ -105,6 +106,16 @@ def training_execution(wildcards, input):
 
 def gpus(wildcards):
     return 0 if plan.settings["device"] == "cpu" else 1
+
+
+def light_fingerprints(wildcards):
+    """The images that light is corrected by, each with what tells it from another."""
+    return plan.light_fingerprints(wildcards.experiment)
+
+
+def movie_paths(wildcards):
+    """Where every movie of the experiment lies."""
+    return [plan.source(wildcards.experiment, movie).path for movie in movie_names(wildcards)]
 
 
 def label_images(wildcards):
@@ -198,6 +209,13 @@ def figure_of_training(name):
         return str(figure) if figure and figure.is_file() else None
 
     return look
+
+
+def csv_tables():
+    """Every table of every experiment as text."""
+    return expand(
+        "results/{experiment}/{table}.csv", experiment=plan.experiments, table=EXPERIMENT_TABLES
+    )
 
 
 def movie_rows(wildcards):

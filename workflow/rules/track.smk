@@ -25,6 +25,7 @@ rule measure:
     params:
         fingerprint=movie_fingerprint,
         measure=setting("measure"),
+        images=light_fingerprints,
         object=sheet("object"),
         pixel_size_um=sheet("pixel_size_um"),
         code=digest("measure"),
