@@ -1,9 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tifffile
-from recorded import accepted, ome_movie, ome_xml, picture, read_all, refusal, stack, write_ome, write_tiff
+from recorded import accepted, inspect, ome_movie, ome_xml, picture, read_all, refusal, stack, write_ome, write_tiff
 
-from cytolapse.discovery import MovieSource, find_movies
+from cytolapse.discovery import MovieSource, find_movies, fingerprint
 from cytolapse.formats import look_inside
 from cytolapse.movies import frame_times_h, open_movie
 
@@ -194,3 +196,158 @@ def test_a_position_that_stopped_early_is_a_position_and_a_thumbnail_none(tmp_pa
 
     assert look_inside(tmp_path / "m.ome.tif")[0] == 2
     assert accepted(tmp_path / "m.ome.tif", position=1)["frames"] == 2
+
+
+def spread(folder: Path, blocks: list[tuple[str, int, int, int]], pages: dict[str, int], **sizes) -> None:
+    """A movie over several files, each with all the metadata; blocks are (file, page, t, c)."""
+    xml = ome_xml(
+        "".join(
+            f'<TiffData IFD="{page}" FirstT="{t}" FirstC="{c}"><UUID FileName="{name}">1</UUID></TiffData>'
+            for name, page, t, c in blocks
+        ),
+        **sizes,
+    )
+    for name, count in pages.items():
+        data = np.array([picture(t, c) for page in range(count) for n, p, t, c in blocks if (n, p) == (name, page)])
+        write_tiff(folder / name, data, metadata=None, description=xml.encode())
+
+
+BY_CHANNEL = [(name, t, t, c) for c, name in enumerate(("c1.ome.tif", "c2.ome.tif")) for t in range(3)]
+
+
+def test_a_movie_over_several_files_is_one_movie_and_read_from_all_of_them(tmp_path):
+    spread(tmp_path, BY_CHANNEL, {"c1.ome.tif": 3, "c2.ome.tif": 3})
+
+    found = find_movies("*.tif", tmp_path)
+    info = accepted(tmp_path / "c1.ome.tif", ("phase", "gfp"))
+
+    assert found == {"c1": MovieSource("c1.ome.tif", None)}
+    assert look_inside(tmp_path / "c1.ome.tif") == (1, ["c2.ome.tif"])
+    np.testing.assert_array_equal(read_all(info, squeeze=False), stack(3, 2))
+    reason = refusal(tmp_path / "c2.ome.tif", ("phase", "gfp"))
+    assert "is a part of a movie that begins in another file, by its OME metadata" in reason
+
+
+def test_a_file_a_plane_is_read_with_few_files_open(tmp_path):
+    blocks = [(f"t{t:02d}.ome.tif", 0, t, 0) for t in range(40)]
+    spread(tmp_path, blocks, {name: 1 for name, *_ in blocks}, SizeT=40, SizeC=1)
+
+    assert list(find_movies("*.tif", tmp_path)) == ["t00"]
+    np.testing.assert_array_equal(read_all(accepted(tmp_path / "t00.ome.tif")), stack(40))
+
+
+def test_a_missing_file_of_a_set_is_refused_by_name(tmp_path):
+    spread(tmp_path, BY_CHANNEL, {"c1.ome.tif": 3})
+
+    reason = refusal(tmp_path / "c1.ome.tif", ("phase", "gfp"))
+
+    assert "its metadata place planes in c2.ome.tif, and there is no such file beside it; copy all files" in reason
+
+
+def test_a_file_of_a_set_with_too_few_pages_is_refused_by_name(tmp_path):
+    spread(tmp_path, BY_CHANNEL, {"c1.ome.tif": 3, "c2.ome.tif": 2})
+
+    reason = inspect(tmp_path / "c1.ome.tif", ("phase", "gfp"))["reason"]
+
+    assert "c2.ome.tif: its metadata claim 3 planes, the file holds 2" in reason
+
+
+def test_a_file_of_a_set_of_another_size_is_refused_by_name(tmp_path):
+    spread(tmp_path, BY_CHANNEL, {"c1.ome.tif": 3})
+    write_tiff(tmp_path / "c2.ome.tif", stack(3, shape=(20, 40)), metadata=None)
+
+    reason = inspect(tmp_path / "c1.ome.tif", ("phase", "gfp"))["reason"]
+
+    assert "c2.ome.tif: is 20 x 40 uint16, c1.ome.tif of the same movie is 24 x 40 uint16" in reason
+
+
+def test_a_set_under_other_names_is_refused_with_the_names_it_had(tmp_path):
+    spread(tmp_path, BY_CHANNEL, {"c1.ome.tif": 3})
+    (tmp_path / "c1.ome.tif").rename(tmp_path / "copy.ome.tif")
+
+    reason = refusal(tmp_path / "copy.ome.tif", ("phase", "gfp"))
+
+    assert "its OME metadata spread it over files of other names (c1.ome.tif, c2.ome.tif, ...)" in reason
+
+
+def test_a_single_file_that_was_renamed_is_read(tmp_path):
+    spread(tmp_path, [("c1.ome.tif", t, t, 0) for t in range(3)], {"c1.ome.tif": 3}, SizeC=1)
+    (tmp_path / "c1.ome.tif").rename(tmp_path / "copy.ome.tif")
+
+    np.testing.assert_array_equal(read_all(accepted(tmp_path / "copy.ome.tif")), stack(3))
+
+
+def test_another_content_in_the_second_file_of_a_set_changes_the_fingerprint(tmp_path):
+    spread(tmp_path, BY_CHANNEL, {"c1.ome.tif": 3, "c2.ome.tif": 3})
+    cache = {}
+    before = fingerprint(tmp_path / "c1.ome.tif", cache)
+    (tmp_path / "c2.ome.tif").touch()
+    assert fingerprint(tmp_path / "c1.ome.tif", cache) == before
+
+    content = bytearray((tmp_path / "c2.ome.tif").read_bytes())
+    content[-1] ^= 255
+    (tmp_path / "c2.ome.tif").write_bytes(content)
+
+    assert fingerprint(tmp_path / "c1.ome.tif", cache) != before
+
+
+BINARY_ONLY = (
+    '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><BinaryOnly MetadataFile="{}" UUID="1"/></OME>'
+)
+
+
+def whole_xml(names: tuple[str, ...]) -> str:
+    return ome_xml(
+        "".join(
+            f'<TiffData IFD="{t}" FirstT="{t}" FirstC="{c}"><UUID FileName="{name}">1</UUID></TiffData>'
+            for c, name in enumerate(names)
+            for t in range(3)
+        )
+    )
+
+
+def test_metadata_in_a_companion_file_are_read(tmp_path):
+    names = ("c1.ome.tif", "c2.ome.tif")
+    (tmp_path / "m.companion.ome").write_text(whole_xml(names))
+    for c, name in enumerate(names):
+        xml = BINARY_ONLY.format("m.companion.ome").encode()
+        write_tiff(tmp_path / name, stack(3, 2)[:, c], metadata=None, description=xml)
+
+    assert look_inside(tmp_path / "c1.ome.tif") == (1, ["c2.ome.tif", "m.companion.ome"])
+    assert list(find_movies("*.tif", tmp_path)) == ["c1"]
+    info = accepted(tmp_path / "c1.ome.tif", ("phase", "gfp"))
+    np.testing.assert_array_equal(read_all(info, squeeze=False), stack(3, 2))
+
+
+def test_a_file_that_leaves_its_metadata_to_the_first_is_no_movie_of_its_own(tmp_path):
+    names = ("m_MMStack.ome.tif", "m_MMStack_1.ome.tif")
+    for c, (name, xml) in enumerate(zip(names, (whole_xml(names), BINARY_ONLY.format(names[0])), strict=True)):
+        write_tiff(tmp_path / name, stack(3, 2)[:, c], metadata=None, description=xml.encode())
+
+    assert list(find_movies("*.tif", tmp_path)) == ["m_MMStack"]
+    info = accepted(tmp_path / names[0], ("phase", "gfp"))
+    np.testing.assert_array_equal(read_all(info, squeeze=False), stack(3, 2))
+
+
+@pytest.mark.parametrize(
+    ("content", "finding"),
+    [
+        (b"no tiff", "its OME metadata in first.tif cannot be read (not a TIFF file"),
+        (None, "its OME metadata should be in first.tif, which has none; copy it again"),
+    ],
+)
+def test_a_first_file_without_metadata_is_refused(tmp_path, content, finding):
+    write_tiff(tmp_path / "m.ome.tif", stack(3), metadata=None, description=BINARY_ONLY.format("first.tif").encode())
+    write_tiff(tmp_path / "first.tif", stack(3), metadata=None)
+    if content is not None:
+        (tmp_path / "first.tif").write_bytes(content)
+
+    assert finding in refusal(tmp_path / "m.ome.tif")
+
+
+def test_metadata_elsewhere_that_do_not_name_a_file_make_it_no_movie(tmp_path):
+    xml = BINARY_ONLY.format("other.ome.tif").encode()
+    write_tiff(tmp_path / "m.ome.tif", stack(3), metadata=None, description=xml)
+    write_tiff(tmp_path / "other.ome.tif", stack(3), metadata={"axes": "TYX"})
+
+    assert list(find_movies("*.tif", tmp_path)) == ["other"]

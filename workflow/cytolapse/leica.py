@@ -50,14 +50,15 @@ class LeicaPlanes(ContainerPlanes):
 
     def _look(self) -> None:
         images = dict(enumerate(self._file.images))
-        flat = {n: image for n, image in images.items() if {"Y", "X"} <= set(image.sizes) and not image.is_flim}
+        # A frame of the library is what lies together in the file: of an xzy scan its xz planes.
+        flat = {n: image for n, image in images.items() if _inner(image) == ("Y", "X") and not image.is_flim}
         # Images of one plane (overviews) count only where there is nothing else.
         moving = {n: image for n, image in flat.items() if image.size > image.sizes["Y"] * image.sizes["X"]} or flat
         if not moving:
             held = ", ".join(f"{image.name} ({''.join(image.dims)})" for image in images.values())
             raise MovieRefused(
-                f"{self.name}: none of its images has the axes Y and X; it holds {held or 'none'}; a movie is a series "
-                "of xy planes"
+                f"{self.name}: none of its images is a series of xy planes; it holds {held or 'none'} (axes from the "
+                "outermost to the innermost); export the movie as OME-TIFF"
             )
         first = next(iter(moving.values()))
         if first.sizes.get("S", 1) > 1:
@@ -135,3 +136,8 @@ class LeicaPlanes(ContainerPlanes):
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _inner(image: object) -> tuple[str, ...]:
+    """The two axes of a plane as it is stored, samples of a colour left out."""
+    return tuple(letter for letter in image.dims if letter != "S")[-2:]

@@ -67,10 +67,11 @@ class NikonPlanes(ContainerPlanes):
             # The channels of an exposure lie together in the file, and are read together.
             if self._last is None or self._last[0] != exposure:
                 try:
-                    planes = np.asarray(self._file.read_frame(exposure))
+                    planes = np.asarray(self._file.read_frame(exposure)).reshape(self._channels, *self.shape)
+                # Whatever the library stumbles over, the finding is the same: this exposure is damaged.
                 except Exception as error:
                     raise decoding_failed(self.name, exposure, error) from error
-                self._last = (exposure, planes.reshape(self._channels, *self.shape))
+                self._last = (exposure, planes)
             return self._last[1][channel].astype(self.dtype)
 
     def describe(self) -> list[Described]:

@@ -120,6 +120,8 @@ def _own_images(planes: TiffPlanes) -> list[ElementTree.Element]:
             f"{planes.name}: its OME metadata spread it over files of other names "
             f"({', '.join(sorted(named)[:3])}, ...); give the files the names that they were written with"
         )
+    elif _metadata_file(planes, _root(planes)) is not None:
+        images = []
     if not images:
         return []
     sizes = [[pixels.get(f"Size{letter}") for letter in "XY"] for pixels in images]
