@@ -1,8 +1,9 @@
+import errno
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from recorded import accepted, picture, real, refusal
+from recorded import accepted, inspect, picture, real, refusal
 
 from cytolapse.formats import describe, look_inside, open_planes
 from cytolapse.movies import open_movie
@@ -101,6 +102,19 @@ def test_an_nd2_of_one_channel_is_read(drawn):
 )
 def test_an_nd2_that_cannot_be_used_is_refused(drawn, changes, finding):
     assert finding in refusal(drawn(**changes), ("phase", "gfp"))
+
+
+def test_an_nd2_that_may_not_be_opened_is_refused_and_one_that_may_come_kills_the_job(drawn):
+    def fail(error):
+        def init(self, path):
+            raise error
+
+        return {"__init__": init}
+
+    denied = PermissionError(errno.EACCES, "Permission denied")
+    assert "cannot be opened (Permission denied)" in refusal(drawn(**fail(denied)), ("phase", "gfp"))
+    with pytest.raises(OSError, match="Stale"):
+        inspect(drawn(**fail(OSError(errno.ESTALE, "Stale file handle"))), ("phase", "gfp"))
 
 
 def test_a_real_nd2_is_read_as_the_library_reads_it_whole():

@@ -186,8 +186,8 @@ def fingerprint(path: str | os.PathLike, cache: dict) -> str:
     """What tells a movie's content from another's, without reading it all.
 
     Names, sizes and sampled blocks of the file and of those that belong to it,
-    or of every image of the folder. A changed pixel between the blocks of a large file that keeps its
-    size goes unnoticed.
+    or of every image of the folder. A changed pixel between the blocks of a
+    large file that keeps its size goes unnoticed.
 
     Parameters
     ----------
