@@ -100,6 +100,7 @@ def write_noise(path: Path, frames: int, side: int) -> None:
         channels=["gfp"],
         segment_channel="gfp",
         stated=[],
+        z_projection="none",
         on_bad_movie="stop",
     )
     write_info(info, path.with_suffix(".json"))
@@ -293,6 +294,7 @@ def _linked(folder: Path, images: list[Path]) -> str:
         channels=["gfp"],
         segment_channel="gfp",
         stated=["pixel_size_um", "frame_interval_min"],
+        z_projection="none",
         on_bad_movie="stop",
     )
     write_info(info, folder.with_suffix(".json"))

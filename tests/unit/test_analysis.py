@@ -24,7 +24,7 @@ KNOBS = {
 }
 OUTPUTS = ("frames", "cells", "growth", "fits", "expression")
 INFO = {
-    **{"status": "ok", "reason": None, "warnings": [], "path": "pad.tif", "kind": "tiff", "position": None},
+    **{"status": "ok", "reason": None, "warnings": [], "path": "pad.tif", "kind": "file", "position": None},
     **{"frames": 12, "channels": ["phase", "gfp"], "segment_channel": "phase", "height_px": 64, "width_px": 64},
     **{"dtype": "uint16", "pixel_size_um": 0.5, "frame_interval_min": 10.0, "time_h": None, "acquired": None},
 }

@@ -126,6 +126,7 @@ def stage(tmp_path):
         channels=["phase", "gfp"],
         segment_channel="phase",
         stated=[],
+        z_projection="none",
         on_bad_movie="stop",
     )
     (tmp_path / "movie.json").write_text(json.dumps(info))

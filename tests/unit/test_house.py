@@ -22,7 +22,13 @@ sys.path.insert(0, str(REPOSITORY / "docs"))
 from generate import ENVIRONMENTS, FILES, pins  # noqa: E402
 
 # What a module is called where that is not the name of its package.
-PACKAGES = {"geff_spec": "geff-spec", "PIL": "pillow", "skimage": "scikit-image", "yaml": "pyyaml"}
+PACKAGES = {
+    "geff_spec": "geff-spec",
+    "PIL": "pillow",
+    "pylibCZIrw": "pylibczirw",
+    "skimage": "scikit-image",
+    "yaml": "pyyaml",
+}
 
 
 @pytest.mark.parametrize(

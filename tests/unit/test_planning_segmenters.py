@@ -48,7 +48,9 @@ def test_the_experiments_of_a_segmenter_and_their_settings_are_its_own(project):
     plan.check_all()
 
     assert (plan.experiments_by("threshold"), plan.experiments_by("cytolapse")) == (["night1"], [])
-    assert plan.used_blocks("night1") == ["threshold", "measure", "link", "analyse", "overlay", "population", "report"]
+    assert plan.used_blocks("night1") == [
+        *("inspect", "threshold", "measure", "link", "analyse", "overlay", "population", "report")
+    ]
     assert plan.segmenting_model("night1") is None
     assert (
         Plan(project | {"overrides": {"night1": {"threshold": {"factor": 2}}}}).block("threshold", "night1")["factor"]

@@ -139,6 +139,7 @@ def test_the_pipeline_reads_a_written_movie_as_it_was_simulated(tmp_path):
         channels=["phase", "reporter"],
         segment_channel="phase",
         stated=[],
+        z_projection="none",
         on_bad_movie="stop",
     )
     assert (info["status"], info["warnings"]) == ("ok", [])

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cytolapse.folders import list_images, natural_key
-from cytolapse.planes import MovieRefused, TiffPlanes, count_ome_positions
+from cytolapse.formats import FORMATS, ZARR, format_of, look_inside
 
-_MOVIE_ENDINGS = re.compile(r"(\.ome)?\.(tiff?|btf|tf8|zarr)$", re.IGNORECASE)
-_TIFF_ENDINGS = (".tif", ".tiff", ".btf", ".tf8")
+_ENDINGS = "|".join(ending[1:] for each in FORMATS for ending in each.endings)
+_MOVIE_ENDINGS = re.compile(rf"(\.ome)?\.({_ENDINGS})$", re.IGNORECASE)
 
 # What lies beside movies and is none; matched by a pattern that names no ending, it is passed over.
 _NEVER_MOVIES = re.compile(
@@ -42,6 +42,7 @@ def find_movies(pattern: str, root: str | os.PathLike, cache: dict | None = None
     A movie is named by its path below the pattern's fixed part (the folders
     before the first wildcard), without ending, with every character outside of
     A-Z a-z 0-9 . _ - made '_'; a position of a file with several adds '_p000'.
+    A file that only goes on with another's movie is none.
 
     Parameters
     ----------
@@ -131,7 +132,7 @@ def _safe_name(path: str, is_folder: bool) -> str:
 
 
 def _positions(name: str, path: str, root: Path, cache: dict) -> Iterator[tuple[str, MovieSource]]:
-    count = _cached_positions(root / path, cache) if path.lower().endswith(_TIFF_ENDINGS) else 1
+    count = _cached_positions(root / path, cache)
     if count == 1:
         yield name, MovieSource(path, None)
         return
@@ -140,56 +141,53 @@ def _positions(name: str, path: str, root: Path, cache: dict) -> Iterator[tuple[
 
 
 def _cached_positions(path: Path, cache: dict) -> int:
+    if format_of(path) is None:
+        return 1
     before = cache.get(str(path))
-    # A file that is damaged, or just being copied, keeps its positions: each is refused by its own name.
-    last = before.get("positions", 1) if isinstance(before, dict) else 1
     try:
-        entry = _entry(cache, path, _stat_key(os.stat(path)))
-        if "positions" not in entry:
-            entry["positions"] = count_positions(path) or last
+        return _looked_inside(path, cache)["positions"]
     except OSError:
         # It may pass: not remembered, so that the next run looks again.
-        return last
-    return entry["positions"]
+        return before.get("positions", 1) if isinstance(before, dict) else 1
 
 
-def _entry(cache: dict, path: str | os.PathLike, stat: list) -> dict:
-    """The cache's entry of a path, emptied where the file is not the one it speaks of."""
-    entry = cache.get(str(path))
-    if not isinstance(entry, dict) or entry.get("stat") != stat:
-        entry = cache[str(path)] = {"stat": stat}
+def _looked_inside(path: str | os.PathLike, cache: dict) -> dict:
+    """The cache's entry of a movie: positions, and the other files of its folder that belong to it."""
+    before, stat = cache.get(str(path)), _own_stat(path)
+    if isinstance(before, dict) and before.get("stat") == stat and "positions" in before:
+        return before
+    # A file that is damaged, or just being copied, keeps its positions: each is refused by its own name.
+    last = before.get("positions", 1) if isinstance(before, dict) else 1
+    entry = cache[str(path)] = {"stat": stat}
+    positions, parts = look_inside(path) or (last, [])
+    entry |= {"positions": positions, "parts": parts}
     return entry
 
 
-def count_positions(path: str | os.PathLike) -> int:
-    """Positions (images of one size, in OME's terms) in a TIFF file.
+def _own_stat(path: str | os.PathLike) -> list:
+    """What tells that a path is not the one it was; of a folder the stats of all that is the movie in it."""
+    if not os.path.isdir(path):
+        return _stat_key(os.stat(path))
+    stats = [[name, *_stat_key(os.stat(os.path.join(path, name)))] for name in _movie_files(path)]
+    # The stats of a thousand frames would bloat the cache: their digest does.
+    return [len(stats), hashlib.blake2b(repr(stats).encode(), digest_size=16).hexdigest()]
 
-    Returns
-    -------
-    int
-        0 for a file that cannot be understood: `inspect_movie` says what is
-        wrong with it.
 
-    Raises
-    ------
-    OSError
-        If the file cannot be read now.
-    """
-    if os.path.isdir(path):
-        return 1
-    try:
-        with TiffPlanes(path) as planes:
-            return count_ome_positions(planes)
-    except MovieRefused:
-        return 0
+def _movie_files(folder: str | os.PathLike) -> list[str]:
+    """The files that make a folder a movie, by their paths in it."""
+    if format_of(folder) is ZARR:
+        found = (os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)
+        return sorted(os.path.relpath(path, folder) for path in found)
+    notes = ["metadata.txt"] if os.path.isfile(os.path.join(folder, "metadata.txt")) else []
+    return [*list_images(folder), *notes]
 
 
 def fingerprint(path: str | os.PathLike, cache: dict) -> str:
     """What tells a movie's content from another's, without reading it all.
 
-    Names, sizes and sampled blocks of the file, or of every image of the
-    folder. A changed pixel between the blocks of a large file that keeps its
-    size goes unnoticed.
+    Names, sizes and sampled blocks of the file and of those that belong to it,
+    or of every image of the folder. A changed pixel between the blocks of a
+    large file that keeps its size goes unnoticed.
 
     Parameters
     ----------
@@ -205,21 +203,29 @@ def fingerprint(path: str | os.PathLike, cache: dict) -> str:
         Hexadecimal; 'unreadable' with the reason where the file cannot be read.
     """
     try:
-        if not os.path.isdir(path):
-            entry = _entry(cache, path, _stat_key(os.stat(path)))
-            if "fingerprint" not in entry:
-                entry["fingerprint"] = _digest_of(path, [""], _EDGE_BYTES, _BLOCKS)
-            return entry["fingerprint"]
-        names = [*list_images(path), *(["metadata.txt"] if os.path.isfile(os.path.join(path, "metadata.txt")) else [])]
-        stats = [[name, *_stat_key(os.stat(os.path.join(path, name)))] for name in names]
-        # The stats of a thousand frames would bloat the cache: their digest does.
-        stat = [len(names), hashlib.blake2b(repr(stats).encode(), digest_size=16).hexdigest()]
-        entry = _entry(cache, path, stat)
-        if "fingerprint" not in entry:
-            entry["fingerprint"] = _digest_of(path, names, _FRAME_EDGE_BYTES, _FRAME_BLOCKS)
+        entry = _looked_inside(path, cache)
+        parts = entry["parts"]
+        stats = [_stat_key(os.stat(other)) for name in parts if os.path.exists(other := _beside(path, name))]
+        if "fingerprint" not in entry or entry.get("stats_of_parts", []) != stats:
+            entry |= {"fingerprint": _fingerprint(path, parts), "stats_of_parts": stats}
         return entry["fingerprint"]
     except OSError as error:
         return f"unreadable: {error.strerror}"
+
+
+def _beside(path: str | os.PathLike, name: str) -> str:
+    return os.path.join(os.path.dirname(path), name)
+
+
+def _fingerprint(path: str | os.PathLike, parts: list[str]) -> str:
+    if os.path.isdir(path):
+        return _digest_of(path, _movie_files(path), _FRAME_EDGE_BYTES, _FRAME_BLOCKS)
+    own = _digest_of(path, [""], _EDGE_BYTES, _BLOCKS)
+    there = [name for name in parts if os.path.exists(_beside(path, name))]
+    if not there:
+        return own
+    others = _digest_of(os.path.dirname(path) or ".", there, _EDGE_BYTES, _BLOCKS)
+    return hashlib.blake2b(f"{own} {others}".encode(), digest_size=16).hexdigest()
 
 
 def _stat_key(stat: os.stat_result) -> list[int]:

@@ -5,7 +5,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cytolapse.planes import IMAGE_ENDINGS, MovieRefused
+from cytolapse.planes import MovieRefused
+
+IMAGE_ENDINGS = (".tif", ".tiff", ".png")
 
 _NUMBER = re.compile(r"\d+")
 _TIME_WORDS = {"t", "time", "frame", "fr", "tp"}

@@ -11,25 +11,12 @@ import numpy as np
 
 from cytolapse.files import atomic_path
 from cytolapse.folders import is_regular
+from cytolapse.formats import FORMATS, UNREAD, format_of
 from cytolapse.layouts import SHEET, Layout, lay_out_movie
-from cytolapse.planes import Described, MovieRefused
+from cytolapse.planes import Described, MovieRefused, pass_on
+from cytolapse.projections import sharpest
 
 logger = logging.getLogger(__name__)
-
-# Read in a later version; until then their owners need a way.
-_OTHER_FORMATS = {
-    ".nd2": "Nikon ND2",
-    ".czi": "Zeiss CZI",
-    ".lif": "Leica LIF",
-    ".lsm": "Zeiss LSM",
-    ".stk": "MetaMorph STK",
-    ".vsi": "Olympus VSI",
-    ".oib": "Olympus OIB",
-    ".oif": "Olympus OIF",
-    ".ims": "Imaris IMS",
-    ".dv": "DeltaVision DV",
-    ".zarr": "OME-Zarr",
-}
 
 
 def inspect_movie(
@@ -40,6 +27,7 @@ def inspect_movie(
     channels: Sequence[str],
     segment_channel: str,
     stated: Sequence[str],
+    z_projection: str,
     on_bad_movie: str,
 ) -> dict:
     """Read a movie through once and say what it is, or why it cannot be processed.
@@ -47,7 +35,7 @@ def inspect_movie(
     Parameters
     ----------
     path : path
-        A TIFF stack, or a folder of TIFF or PNG images.
+        A file of one of the `formats`, or a folder of TIFF or PNG images.
     position : int or None
         Which position of a file that holds several.
     axes : str or None
@@ -60,6 +48,9 @@ def inspect_movie(
     stated : sequence of str
         Which of 'pixel_size_um' and 'frame_interval_min' experiments.tsv
         states, so that the file need not.
+    z_projection : {'none', 'max', 'mean', 'focus'}
+        What is made of several Z slices a frame; with 'none' such a movie is
+        refused.
     on_bad_movie : {'continue', 'stop'}
         What to do with a movie that cannot be processed.
 
@@ -81,11 +72,13 @@ def inspect_movie(
         "reason": None,
         "warnings": [],
         "path": str(path),
-        "kind": "folder" if os.path.isdir(path) else "tiff",
+        "kind": "folder" if os.path.isdir(path) and format_of(path) is None else "file",
         "layout": None,
         "files": None,
         "axes": axes,
         "position": position,
+        "z_projection": z_projection,
+        "focus_slices": None,
         "frames": 0,
         "channels": list(channels),
         "segment_channel": segment_channel,
@@ -103,7 +96,9 @@ def inspect_movie(
         _check_request(str(path), axes, channels, segment_channel)
         layout = lay_out_movie(info)
         try:
-            found = {**_scales(layout, info, stated), **_scan(layout, info)}
+            if layout.slices > 1 and z_projection == "focus":
+                layout.focus_slices = _sharpest_slices(layout, segment_channel)
+            found = {**_scales(layout, info, stated), **_scan(layout, info), "focus_slices": layout.focus_slices}
         finally:
             layout.close()
         return {**info, **found, "status": "ok", "warnings": layout.warnings}
@@ -121,17 +116,18 @@ def write_info(info: Mapping, path: str | os.PathLike) -> None:
 
 
 def _check_request(path: str, axes: str | None, channels: Sequence[str], segment_channel: str) -> None:
-    ending = next((end for end in _OTHER_FORMATS if path.lower().rstrip("/").endswith(end)), None)
+    ending = next((end for end in UNREAD if path.lower().rstrip("/").endswith(end)), None)
     if ending is not None:
         raise MovieRefused(
-            f"movie {path}: {_OTHER_FORMATS[ending]} is not read in this version; export it as OME-TIFF "
+            f"movie {path}: {UNREAD[ending]} is not read; export it as OME-TIFF "
             "(Fiji: Plugins > Bio-Formats > Bio-Formats Exporter; or bfconvert)"
         )
-    if not os.path.exists(path):
-        raise MovieRefused(f"movie {path}: there is no such file or folder")
-    if not os.path.isdir(path) and not path.lower().endswith((".tif", ".tiff", ".btf", ".tf8")):
+    _check_exists(path)
+    if not os.path.isdir(path) and format_of(path) is None:
+        known = ", ".join(f"{each.name} ({each.endings[0]})" for each in FORMATS)
         raise MovieRefused(
-            f"movie {path}: is no movie that can be read; wanted a TIFF stack, or a folder of TIFF or PNG images"
+            f"movie {path}: is no movie that can be read, by the ending of its name; wanted {known}, or a folder of "
+            "TIFF or PNG images"
         )
     if segment_channel not in channels:
         raise MovieRefused(
@@ -150,6 +146,31 @@ def _check_request(path: str, axes: str | None, channels: Sequence[str], segment
             f"movie {path}: axes are {axes!r} in {SHEET}, a movie needs a time axis T; a Z stack is not one: project "
             "it first (column axes)"
         )
+
+
+def _check_exists(path: str) -> None:
+    try:
+        os.stat(path)
+    except FileNotFoundError as error:
+        if os.path.islink(path):
+            raise MovieRefused(
+                f"movie {path}: is a link to {os.readlink(path)}, where there is nothing; restore that, or correct the "
+                "link"
+            ) from error
+        raise MovieRefused(f"movie {path}: there is no such file or folder") from error
+    except OSError as error:
+        pass_on(error)
+        raise MovieRefused(
+            f"movie {path}: cannot be looked at ({error.strerror}); correct its rights, or its name"
+        ) from error
+
+
+def _sharpest_slices(layout: Layout, segment_channel: str) -> list[int]:
+    """The slice of each frame, the same for all channels, by the one that is segmented."""
+    return [
+        sharpest(layout.read_slice(frame, segment_channel, z) for z in range(layout.slices))
+        for frame in range(layout.frames)
+    ]
 
 
 def _scan(layout: Layout, info: Mapping) -> dict:

@@ -13,7 +13,9 @@ from tqdm import tqdm
 
 from cytolapse.folders import lay_out_folder
 from cytolapse.masks import MOST_LABELS, LabelledFrame, write_labels, write_no_labels
-from cytolapse.planes import PngPlanes, TiffPlanes, describe
+from cytolapse.png import PngPlanes
+from cytolapse.tiff import TiffPlanes
+from cytolapse.tiffnotes import describe_tiff
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +62,7 @@ class LabelImages:
         if isinstance(self._stack, TiffPlanes):
             # Reads what the file says of itself, which may be that its pages are not all there.
             with _closing_on_error(self._stack):
-                describe(self._stack)
+                describe_tiff(self._stack)
         self.frames = self._stack.count
 
     def read(self, frame: int) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Movies: an inspected movie's planes, times and scales, and the stacks between the stages.
 
-What the formats look like inside is known to `planes` and `folders`, where the
+What the formats look like inside is known to `formats` and `folders`, where the
 planes of a movie are to `layouts`.
 """
 
@@ -17,7 +17,9 @@ import tifffile
 
 from cytolapse.files import atomic_path
 from cytolapse.layouts import SHEET, lay_out_movie
-from cytolapse.planes import STACK_DTYPES, MovieRefused, TiffPlanes, describe
+from cytolapse.planes import STACK_DTYPES, MovieRefused
+from cytolapse.tiff import TiffPlanes
+from cytolapse.tiffnotes import describe_tiff
 
 logger = logging.getLogger(__name__)
 
@@ -325,7 +327,7 @@ class StackReader:
     def __init__(self, path: str | os.PathLike) -> None:
         self._planes = TiffPlanes(path, "stack", STACK_DTYPES)
         try:
-            described = describe(self._planes)[0]
+            described = describe_tiff(self._planes)[0]
             sizes = dict(zip(described.axes, described.sizes, strict=True))
         except MovieRefused:
             self._planes.close()

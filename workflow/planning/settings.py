@@ -16,6 +16,7 @@ SEGMENTERS = {
 }
 # The blocks that `overrides` may set for one experiment.
 BY_EXPERIMENT = (
+    "inspect",
     *chain.from_iterable(SEGMENTERS.values()),
     *("measure", "shading", "link", "analyse", "controls", "overlay", "population", "report"),
 )

@@ -24,6 +24,7 @@ rule inspect:
         channels=sheet("channels"),
         segment_channel=sheet("segment_channel"),
         stated=stated,
+        inspect=setting("inspect"),
         on_bad_movie=on_bad_movie,
         code=digest("inspect"),
     script:

@@ -13,6 +13,7 @@ info = inspect_movie(
     channels=snakemake.params.channels,
     segment_channel=snakemake.params.segment_channel,
     stated=snakemake.params.stated,
+    **snakemake.params.inspect,
     on_bad_movie=snakemake.params.on_bad_movie,
 )
 write_info(info, snakemake.output.info)
