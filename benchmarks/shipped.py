@@ -8,6 +8,7 @@ judge in benchmarks/stills.py teach none of them.
 
 import argparse
 import logging
+import textwrap
 from dataclasses import dataclass
 
 import data as movies
@@ -59,9 +60,9 @@ MODELS = {
             "of `benchmarks/segmentation.py`)."
         ),
         limits=(
-            "Nuclei of 7 to 50 px in the images that it learned from, most of them 20 px wide: for others give "
-            "`segment.cell_diameter_px`. Two-dimensional images, one channel. Nuclei that overlap are parted where "
-            "they are, as well as one image shows it. Not for phase contrast, nor for whole cells."
+            "It knows nuclei of one width; that of a movie is measured with `segment.cell_diameter_px: auto`, or given "
+            "in pixels. Two-dimensional images, one channel. Nuclei that overlap are parted where they are, as well "
+            "as one image shows it. Not for phase contrast, nor for whole cells."
         ),
     ),
     "phase": Shipped(
@@ -71,12 +72,13 @@ MODELS = {
         data=(
             "Four of seven stills of T98G glioblastoma cells (Usiigaci, Okinawa Institute of Science and Technology; "
             "MIT), and four of ten frames of budding yeast in a microfluidic chip (yeastvision, North Carolina State "
-            "University; BSD-3), larger cells shrunk to 32 px. The others judge (parts `usiigaci` and `yeast` of "
+            "University; BSD-3), larger cells shrunk to 32 px. The others judge (parts `usiigaci` and `yeast` "
             "of `benchmarks/segmentation.py`)."
         ),
         limits=(
             "Eight images of two microscopes: a start for a model of your own (`start_from`), and a first look. "
-            "Give `segment.cell_diameter_px`. Bacteria are not in it: the data at hand do not allow it."
+            "Set `segment.cell_diameter_px` to auto, or to the width of cells in pixels. Bacteria are not in it: the "
+            "data at hand do not allow it."
         ),
     ),
 }
@@ -122,24 +124,23 @@ def card(name: str, shipped: Shipped, model, digest: str, images: int) -> str:
     """What a user has to know of a model."""
     held_out = model.trained["metrics"]["held_out"]
     size_mb = (FOLDER / name / "weights.safetensors").stat().st_size / 1e6
-    return f"""# {name}
-
-{shipped.what}
-
-- **Use:** `models: {{{name}: {{weights: resources/models/{name}}}}}` in config.yaml, or `start_from` for one of
-  your own.
-- **Network:** `{model.architecture}`, {size_mb:.1f} MB, half precision.
-- **Digest:** `{digest}`
-- **Data:** {shipped.data}
-- **Training:** {images} images, {model.trained["steps"]} steps, seed {model.trained["seed"]}; `make shipped-models`.
-- **Cells:** {diameter_px(model.cell_area_px):.0f} px wide in the images; the network sees them {model.scale:.2f} times
-  as large.
-- **Scores on {held_out["images"]} of its images, by a network that had not seen them:** pixelwise ROC area
-  {held_out["roc_area"]:.4f}, SEG {held_out["seg"]:.3f}, AP {held_out["ap_50"]:.3f} at IoU 0.5 and
-  {held_out["ap_75"]:.3f} at 0.75.
-  Scores of the model itself on other data are in [accuracy](../../../docs/accuracy.md).
-- **Limits:** {shipped.limits}
-"""
+    points = {
+        "Use": f"`models: {{{name}: {{weights: resources/models/{name}}}}}` and `segment: {{cell_diameter_px: auto}}` "
+        "in config.yaml, or `start_from` for a model of your own.",
+        "Network": f"`{model.architecture}`, {size_mb:.1f} MB, half precision.",
+        "Digest": f"`{digest}`",
+        "Data": shipped.data,
+        "Training": f"{images} images, each resized to usual cells of {diameter_px(model.cell_area_px):.0f} px, "
+        f"{model.trained['steps']} steps, seed {model.trained['seed']}; `make shipped-models`.",
+        "Scores": f"of {len(held_out['images'])} of its images by a network of "
+        f"{model.trained['settings']['steps_held_out']} steps that had not seen them, all cells together: pixelwise "
+        f"ROC area {held_out['roc_area']:.4f}, SEG {held_out['seg']:.3f}, AP {held_out['ap_50']:.3f} at IoU 0.5 and "
+        f"{held_out['ap_75']:.3f} at 0.75. Scores of the model itself on images that taught it nothing are in "
+        "[accuracy](../../../docs/accuracy.md).",
+        "Limits": shipped.limits,
+    }
+    lines = [textwrap.fill(f"- **{point}:** {text}", 88, subsequent_indent="  ") for point, text in points.items()]
+    return "\n".join([f"# {name}", "", shipped.what, "", *lines, ""])
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ def measured(folder, *planes, labels=CELLS, object="cell", **changes):
     info = inspect_movie(
         str(folder / "movie.tif"),
         **{"position": None, "axes": None, "channels": ["phase", "gfp"], "segment_channel": "phase"},
-        **{"stated": [], "on_bad_movie": "stop"},
+        **{"z_projection": "none", "stated": [], "on_bad_movie": "stop"},
     )
     (folder / "movie.json").write_text(json.dumps(info))
     write_table("confidence", empty_table("confidence"), folder / "confidence.parquet")

@@ -121,7 +121,9 @@ def test_an_override_of_an_unknown_experiment_is_refused(project):
 def test_an_override_of_something_that_holds_for_all_is_refused(project):
     said = refusal(project | {"overrides": {"night1": {"train": {"steps": 9}}}})
 
-    assert "config: overrides.night1.train cannot be overridden; the blocks that can are segment, label" in said
+    assert (
+        "config: overrides.night1.train cannot be overridden; the blocks that can are inspect, segment, label" in said
+    )
 
 
 def test_an_override_is_checked_like_the_block_itself(project):

@@ -49,7 +49,8 @@ def test_the_experiments_of_a_segmenter_and_their_settings_are_its_own(project):
 
     assert (plan.experiments_by("threshold"), plan.experiments_by("cytolapse")) == (["night1"], [])
     assert plan.used_blocks("night1") == [
-        *("inspect", "threshold", "measure", "link", "analyse", "overlay", "population", "report")
+        *("inspect", "threshold", "measure", "shading", "link", "analyse"),
+        *("controls", "overlay", "population", "report"),
     ]
     assert plan.segmenting_model("night1") is None
     assert (

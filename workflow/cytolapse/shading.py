@@ -11,7 +11,7 @@ import numpy as np
 
 from cytolapse.illumination import background_of_frame, surroundings
 from cytolapse.movies import StackReader, open_movie, write_stack
-from cytolapse.planes import TiffPlanes
+from cytolapse.tiff import TiffPlanes
 
 logger = logging.getLogger(__name__)
 
