@@ -175,6 +175,7 @@ def crowd(cells: int, frames: int, seed: int) -> pd.DataFrame:
                     "minor_axis_um": long / 1.69,
                     "orientation_rad": turn,
                     "intensity_au": 1000.0 * rng.normal(1, 0.05, len(area)),
+                    "background_au": 200.0,
                 }
             )
         )
@@ -223,7 +224,8 @@ def speeds(folder: Path, cells: int, frames: int, rounds: int) -> dict[str, floa
         write_table("objects", objects, folder / "objects.parquet")
         start = time.process_time()
         link_movie(
-            *(folder / name for name in ("movie.json", "objects.parquet", "tracks.parquet", "lineage.parquet")),
+            folder / "movie.json",
+            *(folder / f"{table}.parquet" for table in ("objects", "tracks", "lineage", "repairs")),
             **settings,
             frame_interval_min=5,
             division="fission",

@@ -198,6 +198,16 @@ def test_the_crowd_stays_as_many_and_doubles_its_size_until_it_divides():
     assert not objects.duplicated(["frame", "label"]).any()
 
 
+def test_the_speed_of_every_program_is_measured_on_a_crowd_that_cytolapse_finds_divisions_in(tmp_path):
+    from trackers import speeds
+
+    found = speeds(tmp_path, cells=40, frames=30, rounds=1)
+
+    assert found.keys() == {"cytolapse", "trackpy", "laptrack"}
+    assert min(found.values()) > 0
+    assert pd.read_parquet(tmp_path / "lineage.parquet")["parent"].notna().sum() > 20
+
+
 @pytest.mark.parametrize("tracker", ["trackpy", "laptrack"])
 def test_the_other_trackers_keep_cells_apart_and_laptrack_finds_a_division(tracker):
     from trackers import OTHERS
