@@ -40,6 +40,15 @@ FIT = TARGETS | {
     "start_from": None,
     "patience": None,
 }
+TRAIN = {name: value for name, value in FIT.items() if name != "scale"} | {
+    "steps": 3,
+    "steps_held_out": 3,
+    "hold_out": 0.25,
+    "folds": None,
+    "floor_roc_area": 0.0,
+    "pixel_size_um": 0.5,
+    "working_diameter_px": None,
+}
 
 
 def drawn(name: str = "a", seed: int = 0, side: int = 80) -> Annotation:
@@ -56,6 +65,10 @@ def drawn(name: str = "a", seed: int = 0, side: int = 80) -> Annotation:
 
 def several(count: int = 4) -> list[Annotation]:
     return [drawn(f"image{number}", seed=number) for number in range(count)]
+
+
+def empty(count: int) -> list[Annotation]:
+    return [Annotation(f"empty{n}", np.zeros((80, 80), np.uint8), np.zeros((80, 80), np.int32)) for n in range(count)]
 
 
 def field(seed=0, shift=(0.0, 0.0), blur_px=0.0, shape=(256, 256), cells=12, noise_au=3.0):

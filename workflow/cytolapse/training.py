@@ -1,31 +1,25 @@
 """Annotated images to a model: learn, judge on images left out, learn from all."""
 
-import hashlib
-import itertools
 import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import nn
 
-from cytolapse.annotation_checks import Comparison, check_masks, compare_cells, trusted_doubts
-from cytolapse.annotations import Annotation, annotations_digest, find_pairs, read_pairs
+from cytolapse.annotation_checks import Comparison, compare_cells, trusted_doubts
+from cytolapse.annotations import Annotation
 from cytolapse.checkpoints import Checkpoints
-from cytolapse.devices import choose_device
 from cytolapse.evaluation import BINS
-from cytolapse.files import atomic_path
+from cytolapse.holdout import held_out_phases, split_folds
 from cytolapse.judgement import (
     JUDGED_TIMES,
     cell_histogram,
     curve_rows,
-    draw_roc,
     find_cells,
     judge,
     pixel_scores,
@@ -33,13 +27,11 @@ from cytolapse.judgement import (
     usual_area_px,
 )
 from cytolapse.learning import CHECKS, choose_precision, fit_network, predict_still, prepare_still, reproducible
-from cytolapse.models import CHOSEN, CLASSES, NORMALISATION, Model, load_model, save_model, weights_digest
-from cytolapse.progress import Progress, Work, course, write_course, write_tsv
+from cytolapse.models import CHOSEN, CLASSES, NORMALISATION, Model
+from cytolapse.progress import Progress, Work, course
 from cytolapse.scaling import diameter_px, working_scale
 
 log = logging.getLogger(__name__)
-
-ON_BAD_MODEL = ("keep", "stop")
 
 
 class TrainingRejected(Exception):
@@ -79,117 +71,6 @@ class Training(NamedTuple):
     model: Model
     log: pd.DataFrame
     roc: pd.DataFrame
-
-
-def split_held_out(
-    annotations: Sequence[Annotation], hold_out: float, seed: int
-) -> tuple[list[Annotation], list[Annotation]]:
-    """Set aside what the network shall not see, to judge it by.
-
-    Of three or more images whole ones are set aside, drawn by the seed among
-    those with cells. Of one or two images a quarter is cut off instead, from
-    the first side where both parts keep cells.
-
-    Parameters
-    ----------
-    annotations : sequence of Annotation
-    hold_out : float
-        Below 1 the share of the images, at least one of them; from 1 on their
-        number; 0 sets nothing aside.
-    seed : int
-
-    Returns
-    -------
-    rest, held_out : lists of Annotation
-        `held_out` is empty where nothing can be spared.
-
-    Raises
-    ------
-    ValueError
-        If no image would be left to learn from.
-    """
-    if hold_out == 0:
-        return list(annotations), []
-    total = len(annotations)
-    with_cells = [index for index, each in enumerate(annotations) if (each.labels > 0).any()]
-    if total < 3 or len(with_cells) < 2:
-        return _split_stripes(annotations)
-    count = int(hold_out) if hold_out >= 1 else max(1, round(hold_out * total))
-    if count >= total:
-        raise ValueError(f"hold_out is {hold_out}: of {total} annotated images none is left to train on")
-    order = np.random.default_rng(seed).permutation(with_cells)
-    chosen = set(order[: min(count, len(with_cells) - 1)].tolist())
-    rest = [each for index, each in enumerate(annotations) if index not in chosen]
-    return rest, [annotations[index] for index in sorted(chosen)]
-
-
-def _split_stripes(annotations: Sequence[Annotation]) -> tuple[list[Annotation], list[Annotation]]:
-    rest, held_out = [], []
-    for each in annotations:
-        height, width = each.labels.shape
-        quarter_y, quarter_x = height // 4, width // 4
-        cuts = (
-            (np.s_[..., : width - quarter_x], np.s_[..., width - quarter_x :]),
-            (np.s_[..., : height - quarter_y, :], np.s_[..., height - quarter_y :, :]),
-            (np.s_[..., quarter_x:], np.s_[..., :quarter_x]),
-            (np.s_[..., quarter_y:, :], np.s_[..., :quarter_y, :]),
-        )
-        for kept, cut in cuts:
-            if (each.labels[kept] > 0).any() and (each.labels[cut] > 0).any():
-                rest.append(Annotation(each.name, each.image[kept], each.labels[kept]))
-                held_out.append(Annotation(f"{each.name} (a quarter)", each.image[cut], each.labels[cut]))
-                break
-        else:
-            rest.append(each)
-    return rest, held_out
-
-
-def split_folds(
-    annotations: Sequence[Annotation], folds: int, seed: int
-) -> list[tuple[list[Annotation], list[Annotation]]]:
-    """Leave every image out once: which one in which fold is drawn by the seed, images with cells dealt out first.
-
-    Parameters
-    ----------
-    annotations : sequence of Annotation
-    folds : int
-        Parts to leave out in turn, 2 to the number of images.
-    seed : int
-
-    Returns
-    -------
-    list of (rest, held_out)
-        Lists of Annotation, of each fold.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than two folds, or more than images.
-    """
-    if not 2 <= folds <= len(annotations):
-        raise ValueError(f"folds is {folds}; wanted 2 to {len(annotations)}, the number of annotated images")
-    order = np.random.default_rng(seed).permutation(len(annotations)).tolist()
-    order.sort(key=lambda index: not (annotations[index].labels > 0).any())
-    fold_of = {index: place % folds for place, index in enumerate(order)}
-    return [
-        (
-            [each for index, each in enumerate(annotations) if fold_of[index] != fold],
-            [each for index, each in enumerate(annotations) if fold_of[index] == fold],
-        )
-        for fold in range(folds)
-    ]
-
-
-def _phases(
-    annotations: Sequence[Annotation], hold_out: float, folds: int | None, seed: int
-) -> dict[str, tuple[list[Annotation], list[Annotation]]]:
-    """What is learned from and what is left out, by name of the phase; nothing where no image can be spared."""
-    with_cells = sum(bool((each.labels > 0).any()) for each in annotations)
-    if folds is not None and len(annotations) >= 3 and with_cells >= 2:
-        splits = split_folds(annotations, min(folds, with_cells), seed)
-        return {f"fold_{number}": split for number, split in enumerate(splits, start=1)}
-    rest, held_out = split_held_out(annotations, hold_out, seed)
-    return {"held_out": (rest, held_out)} if held_out else {}
 
 
 def train(
@@ -264,7 +145,7 @@ def train(
         *(diameter_px(area_px), settings["scale"]),
     )
     points = []
-    phases = _phases(annotations, hold_out, folds, settings["seed"])
+    phases = held_out_phases(annotations, hold_out, folds, settings["seed"])
     held_out = [each for _, left_out in phases.values() for each in left_out]
     # Of a part that was cut off an image, places would not be those in the image.
     whole = {each.name for each in held_out} & {each.name for each in annotations}
@@ -436,189 +317,3 @@ def _check_floor(images: str, score: float, floor: float, metrics: dict[str, Any
 
 def _as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(dict(settings), default=str, sort_keys=True))
-
-
-def train_model(
-    annotations_folder: str | os.PathLike,
-    *,
-    weights_path: str | os.PathLike,
-    json_path: str | os.PathLike,
-    log_path: str | os.PathLike,
-    log_figure_path: str | os.PathLike,
-    roc_path: str | os.PathLike,
-    roc_figure_path: str | os.PathLike,
-    archive_folder: str | os.PathLike,
-    checkpoint_folder: str | os.PathLike,
-    progress_folder: str | os.PathLike,
-    code: str,
-    **settings: Any,
-) -> dict[str, Any]:
-    """Train on an annotations folder and write the model and what it was judged by.
-
-    No output is written before the training has ended well. Until then its
-    course is to be seen in `progress_folder`, and a training that was cut off
-    goes on from `checkpoint_folder`. Slips in the masks are named in the log
-    and in model.json.
-
-    Parameters
-    ----------
-    annotations_folder : path
-        As for `annotations.read_pairs`.
-    weights_path, json_path : path
-        The model file and model.json.
-    log_path, log_figure_path : path
-        `Training.log`, tab-separated, and its picture (PNG).
-    roc_path, roc_figure_path : path
-        `Training.roc`, tab-separated, and the pixelwise ROC of training and
-        held-out images (PNG).
-    archive_folder : path
-        The model file and model.json are also kept in its subfolder that is
-        named by the digest of the weights. What lies there already stays:
-        the same weights with other `models.CHOSEN`, pixel size, area of a cell
-        or scale go to DIGEST-2.
-    checkpoint_folder : path
-        Checkpoints of this model's trainings; removed when one has ended well.
-    progress_folder : path
-        training.tsv and training.png, written while the training goes.
-    code : str
-        Digest of the code that runs: a checkpoint of other code is not used.
-    **settings
-        As for `train`.
-
-    Returns
-    -------
-    dict
-        digest and metrics.
-
-    Raises
-    ------
-    TrainingRejected, TrainingInterrupted, ValueError, RuntimeError
-        As for `train` and `annotations.read_pairs`.
-    """
-    annotations, warnings = _checked(annotations_folder)
-    digest = annotations_digest(annotations_folder, {})
-    with Checkpoints(checkpoint_folder, _training_key(digest, code, settings)) as checkpoints:
-        result = train(annotations, checkpoints=checkpoints, progress_folder=progress_folder, **settings)
-        result.model.trained["annotations"] = digest
-        result.model.trained["metrics"]["annotation_warnings"][:0] = warnings
-        written = (weights_path, json_path, log_path, log_figure_path, roc_path, roc_figure_path)
-        for folder in {Path(path).parent for path in written}:
-            folder.mkdir(parents=True, exist_ok=True)
-        _archive(result.model, Path(archive_folder))
-        write_course(result.log, log_path, log_figure_path)
-        write_tsv(result.roc, roc_path)
-        draw_roc(result.roc, roc_figure_path)
-        digest = save_model(result.model, weights_path, json_path, half=False)
-        checkpoints.remove()
-    return {"digest": digest, "metrics": result.model.trained["metrics"]}
-
-
-def _checked(folder: str | os.PathLike) -> tuple[list[Annotation], list[str]]:
-    """The annotations without slips of the brush, and what was found in their masks."""
-    annotations, warnings = [], []
-    for pair, annotation in zip(find_pairs(folder), read_pairs(folder), strict=True):
-        checked, found = check_masks(annotation, str(pair.masks))
-        annotations.append(checked)
-        warnings += found
-    for warning in warnings:
-        log.warning("annotations: %s", warning)
-    return annotations, warnings
-
-
-def _training_key(annotations: str, code: str, settings: Mapping[str, Any]) -> str:
-    """Digest of all that the networks of a training depend on; the floor only judges them."""
-    device = choose_device(settings["device"])
-    start_from = settings["start_from"]
-    parts = {
-        **{name: value for name, value in settings.items() if name != "floor_roc_area"},
-        "annotations": annotations,
-        "code": code,
-        "start_from": None if start_from is None else hashlib.sha256(Path(start_from).read_bytes()).hexdigest(),
-        "device": device.type,
-        "precision": str(choose_precision(settings["precision"], device)),
-        "torch": torch.__version__,
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _archive(model: Model, folder: Path) -> None:
-    """Keep a model for good, unless it is kept already."""
-    digest = weights_digest(model.network.state_dict())
-    for number in itertools.count(1):
-        kept = folder / (digest if number == 1 else f"{digest}-{number}")
-        try:
-            there = json.loads((kept / "model.json").read_text())
-        except FileNotFoundError:
-            kept.mkdir(parents=True, exist_ok=True)
-            save_model(model, kept / "weights.safetensors", kept / "model.json", half=False)
-            return
-        if all(there.get(key) == getattr(model, key) for key in (*CHOSEN, "pixel_size_um", "cell_area_px", "scale")):
-            return
-
-
-def train_or_keep(
-    annotations_folder: str | os.PathLike,
-    *,
-    weights_path: str | os.PathLike,
-    json_path: str | os.PathLike,
-    status_path: str | os.PathLike,
-    on_bad_model: str,
-    **rest: Any,
-) -> dict[str, Any]:
-    """Train; where that fails and a model was accepted before, keep that one and say so.
-
-    Parameters
-    ----------
-    annotations_folder, weights_path, json_path
-        As for `train_model`.
-    status_path : path
-        JSON to write: status (accepted or kept), reason, digest of the model
-        that now lies there, and the metrics of this training.
-    on_bad_model : {'keep', 'stop'}
-        Whether a failed or rejected training leaves the accepted model in
-        place, or is an error.
-    **rest
-        The other paths and settings of `train_model`.
-
-    Returns
-    -------
-    dict
-        What was written to `status_path`.
-
-    Raises
-    ------
-    ValueError
-        If `on_bad_model` is neither.
-    TrainingRejected, ValueError, RuntimeError, OSError, MemoryError
-        What the training raised, under 'stop' or where no model was accepted
-        before.
-    """
-    if on_bad_model not in ON_BAD_MODEL:
-        raise ValueError(f"on_bad_model is {on_bad_model!r}; wanted one of {', '.join(ON_BAD_MODEL)}")
-    try:
-        trained = train_model(annotations_folder, weights_path=weights_path, json_path=json_path, **rest)
-        status = {"status": "accepted", "reason": None, **trained}
-    except (TrainingRejected, ValueError, RuntimeError, OSError, MemoryError) as error:
-        accepted = _accepted_digest(weights_path, json_path)
-        if on_bad_model == "stop" or accepted is None:
-            raise
-        log.exception("the training failed; the model accepted before is kept: %s", weights_path)
-        status = {
-            "status": "kept",
-            "reason": f"{type(error).__name__}: {error}",
-            "digest": accepted,
-            "metrics": getattr(error, "metrics", {}),
-        }
-    Path(status_path).parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(status_path) as temporary:
-        temporary.write_text(json.dumps(status, indent=1, sort_keys=True) + "\n")
-    return status
-
-
-def _accepted_digest(weights_path: str | os.PathLike, json_path: str | os.PathLike) -> str | None:
-    """Digest of the model that lies there, None if there is none that can be used."""
-    try:
-        digest = weights_digest(load_model(weights_path).network.state_dict())
-        return digest if json.loads(Path(json_path).read_text())["digest"] == digest else None
-    except (OSError, ValueError, KeyError):
-        return None

@@ -4,7 +4,7 @@ from cytolapse.logs import open_log
 
 open_log(snakemake.log[0])
 
-from cytolapse.training import train_or_keep
+from cytolapse.acceptance import train_or_keep
 
 train_or_keep(
     snakemake.params.folder,
