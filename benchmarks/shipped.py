@@ -72,7 +72,7 @@ MODELS = {
     "phase": Shipped(
         tasks=("usiigaci", "yeast"),
         rods=16,
-        train={"steps": 1600, "steps_held_out": 600, "augmentation": {"zoom_fraction": 0.25}},
+        train={"steps": 1200, "steps_held_out": 400, "augmentation": {"zoom_fraction": 0.25}},
         what="Cells in phase contrast: adherent mammalian cells, budding yeast and rods.",
         data=(
             "Four of seven stills of T98G glioblastoma cells (Usiigaci, Okinawa Institute of Science and Technology; "
