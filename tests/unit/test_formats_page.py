@@ -103,7 +103,7 @@ def test_what_the_page_says_to_write_is_enough(tmp_path, monkeypatch, title):
     folder.mkdir()
     make(folder, monkeypatch)
 
-    found = find_movies(row["movies"], tmp_path)
+    found = find_movies(row["movies"], tmp_path, row["channels"].split(","))
 
     assert list(found) == names
     for source in found.values():

@@ -157,7 +157,7 @@ def test_names_with_spaces_brackets_umlauts_and_long_paths_are_read(tmp_path, na
     write_tiff(path, stack(3), metadata={"axes": "TYX"})
 
     np.testing.assert_array_equal(read_all(accepted(path)), stack(3))
-    assert [source.path for source in find_movies("**/*.tif", tmp_path).values()] == [f"{name}.tif"]
+    assert [source.path for source in find_movies("**/*.tif", tmp_path, []).values()] == [f"{name}.tif"]
 
 
 def test_a_movie_that_is_not_there_is_refused(tmp_path):
@@ -226,7 +226,7 @@ def test_celltk_frames_are_read_as_a_file_a_frame_and_channel():
     info = accepted(folder, ("DAPI", "TRITC", "YFP"))
 
     assert (info["layout"], info["frames"], info["dtype"]) == ("channel_files", 4, "uint16")
-    assert info["files"]["YFP"][2] == "img_000000002_YFP_000.png"
+    assert info["files"]["YFP"][2] == ["img_000000002_YFP_000.png"]
 
 
 def test_yeast_stacks_are_read():
