@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planning.naming import name_pattern, read_name
@@ -76,6 +76,7 @@ VALUES = {
 }
 
 
+@settings(deadline=None)
 @given(
     values=st.fixed_dictionaries(VALUES),
     order=st.permutations(list(VALUES)),

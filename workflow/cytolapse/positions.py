@@ -59,7 +59,7 @@ def _listed(folder: str, channels: tuple[str, ...], _: tuple[int, ...]) -> dict[
 
 
 def split_positions(names: Sequence[str], channels: Sequence[str]) -> dict[str | None, list[str]]:
-    """Part file names by what marks a position in them, where that changes.
+    """Part file names by what marks a position in them, where one of these marks changes.
 
     A position is marked by a number after position, pos, xy, site, fov, field,
     scene, series, s or p, or by a well of a plate (A1 to P24, set off from the
@@ -76,7 +76,7 @@ def split_positions(names: Sequence[str], channels: Sequence[str]) -> dict[str |
     Returns
     -------
     dict
-        What marks the position, as it stands in the names and joined by '_',
+        The marks of the position, as they stand in the names and joined by '_',
         to the names, in natural order of positions; under None what has no
         mark. Where nothing changes all is under None.
 
@@ -91,14 +91,22 @@ def split_positions(names: Sequence[str], channels: Sequence[str]) -> dict[str |
         for pattern in patterns:
             stems[name] = stem = pattern.sub("\0", stem)
     marks = {name: _marks(stem) for name, stem in stems.items()}
-    kinds = _changing(marks, all("\0" in stem for stem in stems.values()))
-    parted: dict[str | None, list[str]] = {}
-    for name, found in marks.items():
-        whole = kinds and all(kind in found for kind in kinds)
-        parted.setdefault("_".join(found[kind] for kind in found if kind in kinds) if whole else None, []).append(name)
-    marked = [name for name, found in marks.items() if all(kind in found for kind in kinds)]
-    if not kinds or (not _sure(kinds, marks) and not _count_time([stems[name] for name in marked])):
+    rows = {found["well"][0] for found in marks.values() if "well" in found}
+    # C1 and C2 alone are channels, unless these are named by something else.
+    if rows == {"C"} and not all("\0" in stem for stem in stems.values()):
+        marks = {name: {kind: mark for kind, mark in of.items() if kind != "well"} for name, of in marks.items()}
+    kinds = {kind for of in marks.values() for kind in of}
+    changing = {kind for kind in kinds if len({of.get(kind) for of in marks.values()} - {None}) > 1}
+    marked = [name for name, of in marks.items() if changing <= set(of)]
+    sure = changing & set(_LONG_WORDS) or ("well" in changing and len(rows) > 1)
+    if not changing or not marked or not (sure or _count_time([stems[name] for name in marked])):
         return {None: list(names)}
+    # What does not change belongs to the position as well: it is the same when another well is added.
+    common = set.intersection(*(set(marks[name]) for name in marked))
+    parted: dict[str | None, list[str]] = {}
+    for name, of in marks.items():
+        key = "_".join(mark for kind, mark in of.items() if kind in common) if changing <= set(of) else None
+        parted.setdefault(key, []).append(name)
     return {key: parted[key] for key in sorted(parted, key=lambda key: natural_key(key or ""))}
 
 
@@ -113,23 +121,6 @@ def _marks(stem: str) -> dict[str, str]:
         elif match["row"].lower() in _LETTERS:
             marks.setdefault(match["row"], match[0])
     return marks
-
-
-def _changing(marks: dict[str, dict[str, str]], channels_named: bool) -> set[str]:
-    values: dict[str, set[str]] = {}
-    for found in marks.values():
-        for kind, mark in found.items():
-            values.setdefault(kind, set()).add(mark)
-    kinds = {kind for kind, of in values.items() if len(of) > 1}
-    # C1 and C2 alone are channels, unless these are named by something else.
-    if {mark[0] for mark in values.get("well", ())} == {"C"} and not channels_named:
-        kinds.discard("well")
-    return kinds
-
-
-def _sure(kinds: set[str], marks: dict[str, dict[str, str]]) -> bool:
-    rows = {found["well"][0] for found in marks.values() if "well" in found}
-    return bool(kinds & set(_LONG_WORDS)) or ("well" in kinds and len(rows) > 1)
 
 
 def _count_time(stems: Sequence[str]) -> bool:
