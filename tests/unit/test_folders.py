@@ -178,7 +178,12 @@ def z_names(pattern: str, frames=3, slices=4, channels=("GFP", "Phase")) -> tupl
 
 @pytest.mark.parametrize(
     "pattern",
-    ["img_{t:09d}_{c}_{z:03d}.tif", "t{t:02d}z{z:02d}{c}.tif", "{c}_slice{z}_frame{t}.tif", "a_w{w}{c}_s3_z{z}_t{t}.TIF"],
+    [
+        "img_{t:09d}_{c}_{z:03d}.tif",
+        "t{t:02d}z{z:02d}{c}.tif",
+        "{c}_slice{z}_frame{t}.tif",
+        "a_w{w}{c}_s3_z{z}_t{t}.TIF",
+    ],
 )
 def test_slices_in_the_names_are_projected_one_by_one(tmp_path, pattern):
     names, truth = z_names(pattern)

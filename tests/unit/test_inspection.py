@@ -278,7 +278,9 @@ def test_channels_that_the_file_names_otherwise_are_in_the_log_and_a_moved_one_i
     moved = accepted(tmp_path / "m.ome.tif", ("gfp", "other"))
     accepted(tmp_path / "m.ome.tif", ("dapi", "gfp"))
 
-    said = "the file names its channels DAPI, GFP, config/experiments.tsv says nucleus, reporter: the sheet was followed"
+    said = (
+        "the file names its channels DAPI, GFP, config/experiments.tsv says nucleus, reporter: the sheet was followed"
+    )
     assert record.getMessage().endswith(said)
     assert own["warnings"] == []
     assert moved["warnings"] == [said.replace("nucleus, reporter", "gfp, other")]

@@ -399,7 +399,12 @@ def test_positions_of_a_folder_are_read_by_their_marks(project):
     rows = Plan(project).movie_rows("night1")
 
     assert [row["movie"] for row in rows] == ["LB_B02_s1", "LB_B02_s2", "LB_B03_s1", "LB_B03_s2"]
-    assert (rows[1]["condition"], rows[1]["well"], rows[1]["position"], rows[1]["path"]) == ("LB", "B02", "2", "movies/LB")
+    assert (rows[1]["condition"], rows[1]["well"], rows[1]["position"], rows[1]["path"]) == (
+        "LB",
+        "B02",
+        "2",
+        "movies/LB",
+    )
 
 
 def test_a_name_that_does_not_fit_is_null_and_said(project):
@@ -412,8 +417,8 @@ def test_a_name_that_does_not_fit_is_null_and_said(project):
     finding = "the name 'LB/overview.tif' does not fit the pattern '{condition}/{well}_s{position}'"
     assert odd["warnings"] == [finding]
     assert plan.unread_names() == [
-        "experiments.tsv, line 2 (experiment night1): condition, well, position cannot be read out of the names of 1 of "
-        f"2 movies and are null, where movies.tsv does not say them: of LB_overview {finding}"
+        "experiments.tsv, line 2 (experiment night1): condition, well, position cannot be read out of the names of 1 "
+        f"of 2 movies and are null, where movies.tsv does not say them: of LB_overview {finding}"
     ]
 
 
@@ -422,15 +427,21 @@ def test_a_pattern_that_no_name_fits_is_refused(project):
 
     said = refusal(project)
 
-    assert "experiments.tsv, line 2 (experiment night1): no movie has a name that can be read (column name_pattern)" in said
-    assert "the name 'B02_s1.tif' does not fit the pattern '{well}-{position}'; write '*' for what is of no matter" in said
+    assert (
+        "experiments.tsv, line 2 (experiment night1): no movie has a name that can be read (column name_pattern)"
+        in said
+    )
+    assert (
+        "the name 'B02_s1.tif' does not fit the pattern '{well}-{position}'; write '*' for what is of no matter" in said
+    )
 
 
 def test_a_pattern_with_an_unknown_field_is_refused_with_its_line(project):
     wells("LB/B02_s1.tif", pattern="{wel}_*")
 
-    assert "line 2 (experiment night1): name_pattern is '{wel}_*': {wel} is not a field (did you mean well?)" in refusal(
-        project
+    assert (
+        "line 2 (experiment night1): name_pattern is '{wel}_*': {wel} is not a field (did you mean well?)"
+        in refusal(project)
     )
 
 

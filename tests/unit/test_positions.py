@@ -43,7 +43,9 @@ def test_names_as_microscopes_write_them_are_parted_by_position(template, times,
 
 
 @settings(deadline=None)
-@given(names=st.lists(st.text("AB12sptxyz_c", min_size=1, max_size=8), unique=True), channel=st.sampled_from(["c", "s1"]))
+@given(
+    names=st.lists(st.text("AB12sptxyz_c", min_size=1, max_size=8), unique=True), channel=st.sampled_from(["c", "s1"])
+)
 def test_whatever_the_names_each_is_in_one_part(names, channel):
     files = [f"{name}.tif" for name in names]
 

@@ -144,9 +144,7 @@ def _is_even(intervals_h: np.ndarray) -> bool:
     return bool(np.all(np.abs(intervals_h - middle_h) <= 0.05 * middle_h))
 
 
-def _disagreements(
-    info: Mapping | None, stated_pixel_um: float | None, stated_interval_min: float | None
-) -> list[str]:
+def _disagreements(info: Mapping | None, stated_pixel_um: float | None, stated_interval_min: float | None) -> list[str]:
     """Where experiments.tsv, which wins, and the file differ by more than 1 %, or the file's times are uneven."""
     if info is None or info["status"] == "refused":
         return []

@@ -96,9 +96,7 @@ def lay_out_folder(
     return _align(folder, numbered, segment_channel, warnings)
 
 
-def _names_of(
-    folder: str, position: str | None, parted: Mapping[str | None, list[str]]
-) -> tuple[list[str], list[str]]:
+def _names_of(folder: str, position: str | None, parted: Mapping[str | None, list[str]]) -> tuple[list[str], list[str]]:
     """Names of the files of a position, and a warning of what belongs to none."""
     several = [each for each in parted if each is not None]
     if position in parted and (position is not None or not several):

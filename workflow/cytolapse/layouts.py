@@ -17,6 +17,8 @@ from cytolapse.micromanager import read_micromanager_folder
 from cytolapse.planes import Described, MovieRefused, Planes
 from cytolapse.png import PngPlanes
 from cytolapse.projections import project
+
+
 @dataclass
 class Layout:
     """Where the planes of a movie are, with the files that stay open.
@@ -210,6 +212,6 @@ def _check_equal_stacks(layout: Layout, segment_channel: str) -> None:
         if len(pages) != layout.frames:
             raise MovieRefused(
                 f"movie {layout.path}: {layout.files[channel][0][0]} has {len(pages)} frames, "
-                f"{layout.files[segment_channel][0][0]} has {layout.frames}; copy them again, or pad the planes between "
-                "with zeros"
+                f"{layout.files[segment_channel][0][0]} has {layout.frames}; copy them again, or pad the planes "
+                "between with zeros"
             )

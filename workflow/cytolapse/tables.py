@@ -207,7 +207,9 @@ _TABLES: dict[str, tuple[str, list[Column]]] = {
                 "stage position (site): as in movies.tsv, else by the movie's name, else its number within the file or "
                 "its mark in the names of a folder's files; null where there is one only",
             ),
-            Column("well", TEXT, "", "well of the plate, as in movies.tsv, else by the movie's name; null where not given"),
+            Column(
+                "well", TEXT, "", "well of the plate, as in movies.tsv, else by the movie's name; null where not given"
+            ),
             *_SHEET_KEYS[2:],
             Column("path", TEXT, "", "where the movie was read from"),
             Column("status", TEXT, "", "done, refused, excluded or failed"),

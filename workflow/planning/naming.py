@@ -14,7 +14,9 @@ FIELDS = {
     "condition": r"[^/]+",
 }
 _OWN = re.compile(r"x_[A-Za-z0-9_]+")
-_ENDING = re.compile(rf"(\.ome)?({'|'.join(re.escape(end) for each in FORMATS for end in each.endings)})$", re.IGNORECASE)
+_ENDING = re.compile(
+    rf"(\.ome)?({'|'.join(re.escape(end) for each in FORMATS for end in each.endings)})$", re.IGNORECASE
+)
 # A field begins and ends at the end of a number, never within one.
 _NOT_IN_A_NUMBER = r"(?!(?<=[0-9])[0-9])"
 
