@@ -152,7 +152,7 @@ def test_a_reporter_that_misses_files_without_rhythm_is_null_there_and_said(tmp_
 
     assert info["acquired"]["gfp"] == [True, True, False, True, False, True]
     assert info["warnings"] == [
-        "channel 'gfp' has no file of the frames 2, 4, which follow no rhythm: taken as not acquired"
+        "channel 'gfp' has no file of the frames numbered 2, 4, which follow no rhythm: taken as not acquired"
     ]
     with open_movie(info) as movie:
         assert movie.read(4, "gfp") is None

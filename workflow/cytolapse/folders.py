@@ -284,8 +284,8 @@ def _align(
         if not is_regular([index for index, frame in enumerate(frames) if frame in there], len(frames)):
             warnings = [
                 *warnings,
-                f"channel {channel!r} has no file of the frames {_numbers(missing)}, which follow no rhythm: taken as "
-                "not acquired",
+                f"channel {channel!r} has no file of the frames numbered {_numbers(missing)}, which follow no rhythm: "
+                "taken as not acquired",
             ]
     return FolderLayout("channel_files", files, warnings)
 
