@@ -41,8 +41,8 @@ def write_movie_products(folder, movie: str, cells: int, **info) -> None:
 
 
 def sheet_row(movie: str, **more) -> dict:
-    empty = {"position": None, "condition": None, "replicate": None, "excluded": False, "reason": None, "x_plate": None}
-    return {"movie": movie, "path": f"{movie}.tif", **empty, **more}
+    empty = dict.fromkeys(("position", "well", "condition", "replicate", "reason", "x_plate"))
+    return {"movie": movie, "path": f"{movie}.tif", "excluded": False, "warnings": [], **empty, **more}
 
 
 def collected(tmp_path, rows: list[dict], **settings) -> dict[str, pd.DataFrame]:
@@ -88,9 +88,10 @@ def test_the_tables_of_movies_become_one_with_their_condition(tmp_path):
 def test_a_movie_is_a_row_with_its_scale_and_where_it_comes_from(tmp_path):
     write_movie_products(tmp_path / "a", "a", cells=1)
 
-    row = collected(tmp_path, [sheet_row("a", position=3, x_plate="P7")])["movies"].iloc[0]
+    row = collected(tmp_path, [sheet_row("a", position=3, well="B03", x_plate="P7")])["movies"].iloc[0]
 
     assert (row["status"], row["position"], row["x_plate"], row["model"]) == ("done", "3", "P7", "bacteria")
+    assert row["well"] == "B03"
     assert (row["pixel_size_um"], row["frame_interval_min"], row["interval_even"]) == (0.1, pytest.approx(5), True)
     assert (row["model_digest"], row["device"], row["seed"], row["commit"]) == ("m", "cpu", 7, "abc")
     assert json.loads(row["settings"])["link"] == {"of": "link"}
@@ -130,6 +131,38 @@ def test_where_sheet_and_file_disagree_the_sheet_wins_and_a_warning_says_so(tmp_
 
     assert row["pixel_size_um"] == 0.2
     assert row["warnings"] == "pixel size: experiments.tsv says 0.2 um, the file 0.1 um; experiments.tsv wins"
+
+
+def test_a_difference_between_sheet_and_files_is_logged_once_with_its_movies(tmp_path, caplog):
+    movies = [f"m{n}" for n in range(5)]
+    for movie in movies:
+        write_movie_products(tmp_path / movie, movie, cells=1, **({"pixel_size_um": 0.3} if movie == "m4" else {}))
+
+    collected(tmp_path, [sheet_row(movie) for movie in movies], pixel_size_um=0.2)
+
+    said = "pixel size: experiments.tsv says 0.2 um, the file {} um; experiments.tsv wins (movies: {})"
+    assert [record.getMessage() for record in caplog.records] == [
+        said.format(0.1, "m0, m1, m2 and 1 more"),
+        said.format(0.3, "m4"),
+    ]
+
+
+def test_uneven_times_that_the_sheet_makes_even_are_said(tmp_path):
+    write_movie_products(tmp_path / "a", "a", cells=1, time_h=[0.0, 0.1, 0.5], frame_interval_min=15.0)
+
+    row = collected(tmp_path, [sheet_row("a")], frame_interval_min=15.0)["movies"].iloc[0]
+
+    assert row["interval_even"]
+    assert "15 min from every frame to the next, the file 6 to 24 min; experiments.tsv wins" in row["warnings"]
+
+
+def test_a_name_that_could_not_be_read_is_a_warning_also_of_a_refused_movie(tmp_path):
+    write_movie_products(tmp_path / "a", "a", cells=1)
+    write_movie_products(tmp_path / "b", "b", cells=0, status="refused", reason="b.tif: is cut off")
+
+    rows = [sheet_row("a", warnings=["odd"]), sheet_row("b", warnings=["odder"])]
+
+    assert collected(tmp_path, rows)["movies"]["warnings"].tolist() == ["odd", "odder"]
 
 
 def test_uneven_time_stamps_are_said_to_be_uneven(tmp_path):

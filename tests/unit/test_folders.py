@@ -145,12 +145,169 @@ def test_many_missing_frames_are_counted(tmp_path):
     assert "the frames 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 18 more are missing" in refusal(folder)
 
 
-def test_a_reporter_without_rhythm_has_a_hole(tmp_path):
-    names = {f"phase_{t}.tif": picture(t) for t in range(6)} | {f"gfp_{t}.tif": picture(t) for t in range(6) if t != 4}
+def test_a_reporter_that_misses_files_without_rhythm_is_null_there_and_said(tmp_path):
+    names = {f"phase_{t}.tif": picture(t) for t in range(6)} | {f"gfp_{t}.tif": picture(t, 1) for t in (0, 1, 3, 5)}
 
-    reason = refusal(frames_folder(tmp_path / "m", names), ("phase", "gfp"))
+    info = accepted(frames_folder(tmp_path / "m", names), ("phase", "gfp"))
 
-    assert "the frames 4 of channel 'gfp' are missing" in reason
+    assert info["acquired"]["gfp"] == [True, True, False, True, False, True]
+    assert info["warnings"] == [
+        "channel 'gfp' has no file of the frames numbered 2, 4, which follow no rhythm: taken as not acquired"
+    ]
+    with open_movie(info) as movie:
+        assert movie.read(4, "gfp") is None
+        np.testing.assert_array_equal(movie.read(5, "gfp"), picture(5, 1))
+
+
+def test_a_frame_missing_of_the_segmented_channel_is_refused_though_others_have_it(tmp_path):
+    names = {f"phase_{t}.tif": picture(t) for t in range(6) if t != 3} | {f"gfp_{t}.tif": picture(t) for t in range(6)}
+
+    assert "the frames 3 are missing" in refusal(frames_folder(tmp_path / "m", names), ("phase", "gfp"))
+
+
+def z_names(pattern: str, frames=3, slices=4, channels=("GFP", "Phase")) -> tuple[dict, np.ndarray]:
+    """Images by their names, and the same as an array (t, c, z, y, x)."""
+    truth = np.random.default_rng(5).integers(1, 4000, (frames, len(channels), slices, 24, 40)).astype("uint16")
+    return {
+        pattern.format(t=t, z=z, c=name, w=c + 1): truth[t, c, z]
+        for t in range(frames)
+        for c, name in enumerate(channels)
+        for z in range(slices)
+    }, truth
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "img_{t:09d}_{c}_{z:03d}.tif",
+        "t{t:02d}z{z:02d}{c}.tif",
+        "{c}_slice{z}_frame{t}.tif",
+        "a_w{w}{c}_s3_z{z}_t{t}.TIF",
+    ],
+)
+def test_slices_in_the_names_are_projected_one_by_one(tmp_path, pattern):
+    names, truth = z_names(pattern)
+    folder = frames_folder(tmp_path / "m", names)
+
+    largest = read_all(accepted(folder, ("GFP", "Phase"), z="max"), squeeze=False)
+    mean = read_all(accepted(folder, ("GFP", "Phase"), z="mean"), squeeze=False)
+    sharp = accepted(folder, ("GFP", "Phase"), z="focus")
+
+    np.testing.assert_array_equal(largest, truth.max(axis=2))
+    np.testing.assert_array_equal(mean, truth.mean(axis=2).round())
+    chosen = [truth[t, :, sharp["focus_slices"][t]] for t in range(3)]
+    np.testing.assert_array_equal(read_all(sharp, squeeze=False), np.array(chosen))
+    assert "has 4 Z slices a frame, by the names of the files; choose what is made of them" in refusal(
+        folder, ("GFP", "Phase")
+    )
+
+
+def test_a_folder_of_a_file_a_frame_and_slice_is_projected(tmp_path):
+    names, truth = z_names("t{t}z{z}.tif", channels=("a",))
+
+    info = accepted(frames_folder(tmp_path / "m", names), z="max")
+
+    assert info["layout"] == "frame_files"
+    np.testing.assert_array_equal(read_all(info), truth[:, 0].max(axis=1))
+
+
+@pytest.mark.parametrize("axes", ["ZCYX", "CZYX"])
+def test_slices_in_the_file_of_a_frame_are_projected(tmp_path, axes):
+    _, truth = z_names("")
+    for t, frame in enumerate(truth):
+        path = tmp_path / f"t{t}.ome.tif"
+        write_tiff(path, np.moveaxis(frame, (0, 1), (axes.index("C"), axes.index("Z"))), metadata={"axes": axes})
+
+    with open_movie(accepted(tmp_path, ("a1", "b1"), z="max")) as movie:
+        np.testing.assert_array_equal(movie.read(2, "b1"), truth[2, 1].max(axis=0))
+
+
+def test_the_order_of_slices_and_channels_that_a_file_does_not_say_is_the_sheets(tmp_path):
+    _, truth = z_names("")
+    folder = frames_folder(tmp_path / "m", {f"t{t}.tif": frame.reshape(8, 24, 40) for t, frame in enumerate(truth)})
+
+    info = accepted(folder, ("a1", "b1"), z="max", axes="TCZYX")
+
+    with open_movie(info) as movie:
+        np.testing.assert_array_equal(movie.read(2, "b1"), truth[2, 1].max(axis=0))
+    assert "a file of one frame holds 8 planes, wanted 2" in refusal(folder, ("a1", "b1"), z="max")
+
+
+def test_metamorphs_z_stack_of_a_frame_and_channel_is_projected(tmp_path):
+    _, truth = z_names("")
+    names = {f"a_w{c + 1}{n}_t{t}.TIF": truth[t, c] for t in range(3) for c, n in enumerate(("GFP", "Phase"))}
+
+    info = accepted(frames_folder(tmp_path / "m", names), ("Phase", "GFP"), z="max")
+
+    with open_movie(info) as movie:
+        np.testing.assert_array_equal(movie.read(1, "GFP"), truth[1, 0].max(axis=0))
+
+
+def test_a_channel_with_one_slice_is_that_whatever_the_projection(tmp_path):
+    names, truth = z_names("img_{t:09d}_{c}_{z:03d}.tif")
+    kept = {name: image for name, image in names.items() if "Phase" in name or "_002" in name}
+    folder = frames_folder(tmp_path / "m", kept)
+
+    for z in ("max", "mean", "focus"):
+        with open_movie(accepted(folder, ("Phase", "GFP"), z=z)) as movie:
+            np.testing.assert_array_equal(movie.read(1, "GFP"), truth[1, 0, 2])
+
+
+def test_a_slice_that_is_missing_in_one_frame_is_refused(tmp_path):
+    names, _ = z_names("img_{t:09d}_{c}_{z:03d}.tif")
+    del names["img_000000001_GFP_002.tif"]
+
+    reason = refusal(frames_folder(tmp_path / "m", names), ("Phase", "GFP"), z="max")
+
+    assert "slice 2 of frame 1 of channel 'GFP' is missing; copy the files again" in reason
+
+
+def test_a_slice_that_is_there_twice_is_refused(tmp_path):
+    names, _ = z_names("t{t}z{z}.tif", channels=("a",))
+    folder = frames_folder(tmp_path / "m", names | {"t1z02.tif": picture(1)})
+
+    assert "frame 1, slice 2 is there twice, t1z02.tif and t1z2.tif" in refusal(folder, z="max")
+
+
+def test_slices_without_a_number_of_a_frame_are_no_movie(tmp_path):
+    folder = frames_folder(tmp_path / "m", {f"z{z}.tif": picture(z) for z in range(5)})
+
+    assert "are Z slices without a number of a frame (as in z0): one Z stack is no movie" in refusal(folder, z="max")
+    timed = frames_folder(tmp_path / "timed", {f"t0z{z}.tif": picture(z) for z in range(5)})
+    assert accepted(timed, z="max")["frames"] == 1
+
+
+def test_slices_in_names_and_in_files_are_refused(tmp_path):
+    folder = frames_folder(tmp_path / "m", {f"t{t}z{z}.tif": stack(3) for t in range(2) for z in range(2)})
+
+    assert "has Z slices in the names (2) and in the files (3 in t0z0.tif)" in refusal(folder, z="max")
+
+
+def test_a_file_of_a_frame_with_more_planes_than_the_others_is_refused(tmp_path):
+    names = {f"t{t}.tif": stack(3) for t in range(3)} | {"t3.tif": stack(5)}
+
+    reason = refusal(frames_folder(tmp_path / "m", names), z="max")
+
+    assert "t3.tif: a file of one frame holds 5 planes, wanted 3 as in the others" in reason
+
+
+def test_a_position_of_a_folder_is_laid_out_alone(tmp_path):
+    names = {
+        f"t{t:02d}xy{p:04d}c{c + 1}.tif": picture(t, c) + 1000 * p for t in range(3) for p in (3, 11) for c in (0, 1)
+    }
+    folder = frames_folder(tmp_path / "m", names | {"overview.tif": picture(0)})
+
+    info = accepted(folder, ("c1", "c2"), position="xy0011")
+
+    assert info["warnings"] == ["images that belong to no position were left out: overview.tif"]
+    with open_movie(info) as movie:
+        np.testing.assert_array_equal(movie.read(2, "c2"), picture(2, 1) + 11000)
+    assert "no file is of the position 'xy0012' any more (there are xy0003, xy0011)" in refusal(
+        folder, ("c1", "c2"), position="xy0012"
+    )
+    assert "the files are of several positions (xy0003, xy0011); run again where some came during the run" in refusal(
+        folder, ("c1", "c2")
+    )
 
 
 def test_a_reporter_that_goes_on_longer_is_refused(tmp_path):
@@ -200,8 +357,7 @@ def test_names_without_numbers_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("pattern", "finding"),
     [
-        ("t{a}_z{b}.tif", "are of several Z slices; project them first"),
-        ("t{a}_xy{b}.tif", "are of several positions; put each position into a folder of its own"),
+        ("z{a}_s{b}.tif", "are of several positions; put each position into a folder of its own"),
         ("t{a}_c{b}.tif", "are of several channels; name the channels in config/experiments.tsv as the files do"),
         ("{a}_{b}.tif", "2 numbers change in the file names (as in 0_0); put t before the frame's number"),
     ],

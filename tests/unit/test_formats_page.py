@@ -10,6 +10,8 @@ from test_omezarr import write_image
 from test_zeiss import write_czi
 
 from cytolapse.discovery import find_movies
+from cytolapse.movies import open_movie
+from planning.naming import name_pattern, read_name
 from planning.sheets import read_sheet
 
 PAGE = (Path(__file__).parents[2] / "docs/formats.md").read_text()
@@ -52,6 +54,22 @@ def fields(folder, _):
     frames_folder(folder / "field1", names)
 
 
+def plates(folder, _):
+    names = {
+        f"exp7_w{c + 1}{name}_s{s}_t{t}.TIF": picture(t, c)
+        for t in range(3)
+        for s in (1, 2)
+        for c, name in enumerate(("Phase", "GFP"))
+    }
+    frames_folder(folder / "plate1", names)
+
+
+def screen(folder, _):
+    (folder / "M9 glucose_rep2").mkdir()
+    imagej(folder / "M9 glucose_rep2", _)
+    (folder / "M9 glucose_rep2/a.tif").rename(folder / "M9 glucose_rep2/B03_s1.tif")
+
+
 def pads(folder, _):
     frames_folder(folder / "pad1", {f"{name}.tif": stack(3) for name in ("phase", "fluor1")})
 
@@ -82,11 +100,13 @@ MADE = {
     "Plain TIFF stack": (plain, ["a"]),
     "A folder with a file a frame": (frames, ["01"]),
     "A folder with a file a frame and channel": (fields, ["field1"]),
+    "A folder with several positions": (plates, ["plate1_s1", "plate1_s2"]),
     "A folder with a stack a channel": (pads, ["pad1"]),
     "Nikon ND2": (nikon, ["a_p000", "a_p001"]),
     "Zeiss CZI": (zeiss, ["a_p000", "a_p001"]),
     "Leica LIF": (leica, ["a_p000", "a_p001"]),
     "OME-Zarr": (zarr, ["a"]),
+    "Well, position and condition out of names": (screen, ["M9_glucose_rep2_B03_s1"]),
 }
 
 
@@ -103,7 +123,7 @@ def test_what_the_page_says_to_write_is_enough(tmp_path, monkeypatch, title):
     folder.mkdir()
     make(folder, monkeypatch)
 
-    found = find_movies(row["movies"], tmp_path)
+    found = find_movies(row["movies"], tmp_path, row["channels"].split(","))
 
     assert list(found) == names
     for source in found.values():
@@ -117,3 +137,52 @@ def test_what_the_page_says_to_write_is_enough(tmp_path, monkeypatch, title):
         )
         assert info["frames"] == 3
         assert (info["warnings"], np.shape(info["channels"])) == ([], (len(row["channels"].split(",")),))
+
+
+def test_the_name_of_the_page_is_read_as_the_page_says(tmp_path):
+    (tmp_path / "experiments.tsv").write_text(EXAMPLES["Well, position and condition out of names"])
+    (row,) = read_sheet(tmp_path / "experiments.tsv", "experiments")
+    (path,) = re.findall(r"`(screen/M9.*?)` is", PAGE)
+
+    read = read_name(name_pattern(row["name_pattern"]), path)
+
+    assert read == {"condition": "M9 glucose", "replicate": "2", "well": "B03", "position": "1"}
+
+
+NAMES = re.findall(r"^\| `(\S.*?)` \| `(.*?)` \| `(.*?)` \| (?:`(.*?)` )?\| (?:`(.*?)` )?\|$", PAGE, flags=re.MULTILINE)
+
+
+def test_the_page_has_names_with_and_without_slices_and_positions():
+    assert len(NAMES) > 5
+    assert {(bool(position), bool(z)) for *_, position, z in NAMES} == {(True, True), (True, False), (False, True)}
+
+
+def raised(name: str, mark: str, by: int) -> str:
+    """A name with the last number of a mark raised."""
+    number = re.search(r"(\d+)$", mark)[1]
+    before, _, after = name.rpartition(mark)
+    return before + mark.removesuffix(number) + str(int(number) + by).zfill(len(number)) + after
+
+
+@pytest.mark.parametrize(("name", "frame", "channel", "position", "z"), NAMES)
+def test_frame_channel_position_and_slice_are_read_in_the_names_of_the_page(
+    tmp_path, name, frame, channel, position, z
+):
+    names = {}
+    for t, c, p, s in np.ndindex(3, 2, 2 if position else 1, 2 if z else 1):
+        of = raised(name, frame, t)
+        of = of.replace(channel, "other") if c else of
+        of = raised(of, position, p) if position else of
+        names[raised(of, z, s) if z else of] = 10 + 100 * p + picture(t + s, c)
+    folder = frames_folder(tmp_path / "m", names)
+
+    found = find_movies("m", tmp_path, [channel, "other"])
+
+    assert len(found) == (2 if position else 1)
+    assert not position or f"m_{position.replace(' ', '_')}" in found
+    for p, source in enumerate(found.values()):
+        with open_movie(accepted(folder, [channel, "other"], position=source.position, z="max")) as movie:
+            assert movie.frames == 3
+            for t, c in np.ndindex(3, 2):
+                expected = 10 + 100 * p + picture(t + (1 if z else 0), c)
+                np.testing.assert_array_equal(movie.read(t, movie.channels[c]), expected)

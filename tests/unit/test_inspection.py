@@ -5,12 +5,24 @@ import random
 import numpy as np
 import pytest
 import tifffile
-from recorded import Hiccup, accepted, inspect, ome_movie, read_all, real, refusal, stack, write_tiff
+from recorded import (
+    Hiccup,
+    accepted,
+    frames_folder,
+    inspect,
+    ome_movie,
+    picture,
+    read_all,
+    real,
+    refusal,
+    stack,
+    write_tiff,
+)
 
 from cytolapse.discovery import find_movies
 from cytolapse.formats import look_inside
 from cytolapse.inspection import inspect_movie, write_info
-from cytolapse.movies import open_movie
+from cytolapse.movies import frame_times_h, open_movie
 
 
 def test_a_pixel_size_that_nobody_states_is_refused_with_the_column(tmp_path):
@@ -157,7 +169,7 @@ def test_names_with_spaces_brackets_umlauts_and_long_paths_are_read(tmp_path, na
     write_tiff(path, stack(3), metadata={"axes": "TYX"})
 
     np.testing.assert_array_equal(read_all(accepted(path)), stack(3))
-    assert [source.path for source in find_movies("**/*.tif", tmp_path).values()] == [f"{name}.tif"]
+    assert [source.path for source in find_movies("**/*.tif", tmp_path, []).values()] == [f"{name}.tif"]
 
 
 def test_a_movie_that_is_not_there_is_refused(tmp_path):
@@ -226,7 +238,7 @@ def test_celltk_frames_are_read_as_a_file_a_frame_and_channel():
     info = accepted(folder, ("DAPI", "TRITC", "YFP"))
 
     assert (info["layout"], info["frames"], info["dtype"]) == ("channel_files", 4, "uint16")
-    assert info["files"]["YFP"][2] == "img_000000002_YFP_000.png"
+    assert info["files"]["YFP"][2] == ["img_000000002_YFP_000.png"]
 
 
 def test_yeast_stacks_are_read():
@@ -255,3 +267,52 @@ def test_an_error_that_may_pass_kills_the_job_and_refuses_no_movie(tmp_path, mon
             z_projection="none",
             on_bad_movie="continue",
         )
+
+
+def test_channels_that_the_file_names_otherwise_are_in_the_log_and_a_moved_one_is_a_warning(tmp_path, caplog):
+    caplog.set_level("INFO", logger="cytolapse")
+    ome_movie(tmp_path / "m.ome.tif", 3, 2, Channel={"Name": ["DAPI", "GFP"]})
+
+    own = accepted(tmp_path / "m.ome.tif", ("nucleus", "reporter"))
+    (record,) = caplog.records
+    moved = accepted(tmp_path / "m.ome.tif", ("gfp", "other"))
+    accepted(tmp_path / "m.ome.tif", ("dapi", "gfp"))
+
+    said = (
+        "the file names its channels DAPI, GFP, config/experiments.tsv says nucleus, reporter: the sheet was followed"
+    )
+    assert record.getMessage().endswith(said)
+    assert own["warnings"] == []
+    assert moved["warnings"] == [said.replace("nucleus, reporter", "gfp, other")]
+    assert len(caplog.records) == 1
+
+
+def test_uneven_times_of_a_folder_of_micromanager_become_the_movies_times(tmp_path):
+    names = {f"img_{t:09d}_{c}_000.tif": picture(t) for t in range(3) for c in ("DAPI", "GFP") if (t, c) != (1, "GFP")}
+    folder = frames_folder(tmp_path / "Pos0", names)
+    times_ms = {"DAPI": [5000, 65000, 605000], "GFP": [7000, 67000, 607000]}
+    notes = {"Summary": {"PixelSize_um": 0.2, "Interval_ms": 300000, "ChNames": ["DAPI", "GFP"]}}
+    for number, name in enumerate(names):
+        t, c = int(name[4:13]), name[14:-8]
+        notes[f"FrameKey-{number}-0-0"] = {"FileName": name, "ElapsedTime-ms": times_ms[c][t], "Exposure-ms": 50}
+    (folder / "metadata.txt").write_text(json.dumps(notes))
+
+    info = accepted(folder, ("GFP", "DAPI"), segment="DAPI", stated=())
+
+    assert frame_times_h(info, None) == pytest.approx([0, 60 / 3600, 600 / 3600])
+    assert info["acquired"]["GFP"] == [True, False, True]
+    assert (info["pixel_size_um"], info["exposure_ms"]) == (0.2, {"GFP": 50, "DAPI": 50})
+
+
+@pytest.mark.parametrize("elapsed", ["soon", float("nan"), None])
+def test_a_time_of_micromanager_that_is_none_leaves_the_interval(tmp_path, elapsed):
+    folder = frames_folder(tmp_path / "Pos0", {f"img_{t:09d}_DAPI_000.tif": picture(t) for t in range(3)})
+    notes = {"Summary": {"PixelSize_um": 0.2, "Interval_ms": 300000}}
+    notes |= {f"Metadata-Default/img_{t:09d}_DAPI_000.tif": {"ElapsedTimeMs": elapsed if t else 0} for t in range(3)}
+    (folder / "metadata.txt").write_text(json.dumps(notes))
+
+    info = accepted(folder, ("DAPI",), stated=())
+
+    assert info["time_h"] is None
+    assert info["warnings"] == ["time stamps are missing or do not rise: not used"]
+    assert frame_times_h(info, None) == pytest.approx([0, 5 / 60, 10 / 60])

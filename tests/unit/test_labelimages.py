@@ -144,3 +144,12 @@ def test_a_refused_movie_gives_one_empty_page_and_no_rows(tmp_path):
     import_labels(tmp_path, *paths, pixel_size_um=None, frame_interval_min=None, provenance={})
 
     assert read_table("confidence", paths[2]).empty
+
+
+def test_label_images_of_several_slices_are_refused(tmp_path):
+    for t in range(2):
+        for z in range(3):
+            tifffile.imwrite(tmp_path / f"t{t}_z{z}.tif", np.ones((8, 8), np.uint16))
+
+    with pytest.raises(ValueError, match="are 3 Z slices a frame; wanted one image a frame"):
+        LabelImages(tmp_path)

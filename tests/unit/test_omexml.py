@@ -40,7 +40,7 @@ def test_positions_are_counted_named_and_read_apart(tmp_path):
         for position in range(3):
             tif.write(stack() + 100 * position, metadata={"axes": "TYX"})
 
-    found = find_movies("*.tif", tmp_path)
+    found = find_movies("*.tif", tmp_path, [])
     info = accepted(tmp_path / "m.ome.tif", position=2)
 
     assert look_inside(tmp_path / "m.ome.tif")[0] == 3
@@ -218,7 +218,7 @@ BY_CHANNEL = [(name, t, t, c) for c, name in enumerate(("c1.ome.tif", "c2.ome.ti
 def test_a_movie_over_several_files_is_one_movie_and_read_from_all_of_them(tmp_path):
     spread(tmp_path, BY_CHANNEL, {"c1.ome.tif": 3, "c2.ome.tif": 3})
 
-    found = find_movies("*.tif", tmp_path)
+    found = find_movies("*.tif", tmp_path, [])
     info = accepted(tmp_path / "c1.ome.tif", ("phase", "gfp"))
 
     assert found == {"c1": MovieSource("c1.ome.tif", None)}
@@ -232,7 +232,7 @@ def test_a_file_a_plane_is_read_with_few_files_open(tmp_path):
     blocks = [(f"t{t:02d}.ome.tif", 0, t, 0) for t in range(40)]
     spread(tmp_path, blocks, {name: 1 for name, *_ in blocks}, SizeT=40, SizeC=1)
 
-    assert list(find_movies("*.tif", tmp_path)) == ["t00"]
+    assert list(find_movies("*.tif", tmp_path, [])) == ["t00"]
     np.testing.assert_array_equal(read_all(accepted(tmp_path / "t00.ome.tif")), stack(40))
 
 
@@ -314,7 +314,7 @@ def test_metadata_in_a_companion_file_are_read(tmp_path):
         write_tiff(tmp_path / name, stack(3, 2)[:, c], metadata=None, description=xml)
 
     assert look_inside(tmp_path / "c1.ome.tif") == (1, ["c2.ome.tif", "m.companion.ome"])
-    assert list(find_movies("*.tif", tmp_path)) == ["c1"]
+    assert list(find_movies("*.tif", tmp_path, [])) == ["c1"]
     info = accepted(tmp_path / "c1.ome.tif", ("phase", "gfp"))
     np.testing.assert_array_equal(read_all(info, squeeze=False), stack(3, 2))
 
@@ -324,7 +324,7 @@ def test_a_file_that_leaves_its_metadata_to_the_first_is_no_movie_of_its_own(tmp
     for c, (name, xml) in enumerate(zip(names, (whole_xml(names), BINARY_ONLY.format(names[0])), strict=True)):
         write_tiff(tmp_path / name, stack(3, 2)[:, c], metadata=None, description=xml.encode())
 
-    assert list(find_movies("*.tif", tmp_path)) == ["m_MMStack"]
+    assert list(find_movies("*.tif", tmp_path, [])) == ["m_MMStack"]
     info = accepted(tmp_path / names[0], ("phase", "gfp"))
     np.testing.assert_array_equal(read_all(info, squeeze=False), stack(3, 2))
 
@@ -350,4 +350,4 @@ def test_metadata_elsewhere_that_do_not_name_a_file_make_it_no_movie(tmp_path):
     write_tiff(tmp_path / "m.ome.tif", stack(3), metadata=None, description=xml)
     write_tiff(tmp_path / "other.ome.tif", stack(3), metadata={"axes": "TYX"})
 
-    assert list(find_movies("*.tif", tmp_path)) == ["other"]
+    assert list(find_movies("*.tif", tmp_path, [])) == ["other"]

@@ -106,7 +106,7 @@ def test_the_images_of_a_set_are_positions(tmp_path):
         write_image(tmp_path / "m.zarr" / str(number), stack(3) + 50 * number, "tyx")
 
     assert look_inside(tmp_path / "m.zarr") == (11, [])
-    assert list(find_movies("*.zarr", tmp_path).values())[10] == MovieSource("m.zarr", 10)
+    assert list(find_movies("*.zarr", tmp_path, []).values())[10] == MovieSource("m.zarr", 10)
     np.testing.assert_array_equal(read_all(accepted(tmp_path / "m.zarr", position=10)), stack(3) + 500)
 
 

@@ -359,6 +359,92 @@ def test_a_touched_movie_keeps_its_fingerprint_and_a_replaced_one_does_not(proje
     assert after["b"] != before["b"]
 
 
+NAMED = EXPERIMENTS.replace("\n", "\tname_pattern\n")
+
+
+def wells(*names: str, pattern: str = "{condition}/{well}_s{position}") -> None:
+    """Movies in folders, and a sheet that reads their names."""
+    for name in names:
+        Path("movies", name).parent.mkdir(parents=True, exist_ok=True)
+        tifffile.imwrite(Path("movies", name), np.ones((2, 2, 8, 8), np.uint16))
+    Path("experiments.tsv").write_text(NAMED + ROW.replace("*.tif", "*/*.tif").strip() + f"\t{pattern}\n")
+
+
+def test_well_position_and_condition_are_read_out_of_names_and_the_sheet_wins(project):
+    wells("LB/B02_s1.tif", "LB/B03_s2.tif", "M9/C02_s1.tif")
+    sheet = "experiment\tmovie\tcondition\twell\tposition\nnight1\tM9_C02_s1\tM9 + glucose\t\t7\n"
+    plan = Plan(project | movies_sheet(sheet))
+    plan.check_all()
+
+    said = [[row[key] for key in ("condition", "well", "position", "replicate")] for row in plan.movie_rows("night1")]
+
+    assert said == [["LB", "B02", "1", None], ["LB", "B03", "2", None], ["M9 + glucose", "C02", "7", None]]
+    assert plan.unread_names() == []
+
+
+def test_columns_of_the_users_own_are_read_out_of_names(project):
+    wells("LB/wt_1.tif", "LB/mut_2.tif", pattern="{x_strain}_{replicate}")
+    plan = Plan(project)
+
+    assert plan.carried_columns("night1") == ["x_strain"]
+    rows = plan.movie_rows("night1")
+    assert {row["x_strain"]: row["replicate"] for row in rows} == {"wt": "1", "mut": "2"}
+
+
+def test_positions_of_a_folder_are_read_by_their_marks(project):
+    wells(*(f"LB/exp_{well}_s{s}_t{t}.tif" for well in ("B02", "B03") for s in (1, 2) for t in (1, 2)))
+    text = Path("experiments.tsv").read_text()
+    Path("experiments.tsv").write_text(text.replace("movies/*/*.tif", "movies/L*"))
+
+    rows = Plan(project).movie_rows("night1")
+
+    assert [row["movie"] for row in rows] == ["LB_B02_s1", "LB_B02_s2", "LB_B03_s1", "LB_B03_s2"]
+    assert (rows[1]["condition"], rows[1]["well"], rows[1]["position"], rows[1]["path"]) == (
+        "LB",
+        "B02",
+        "2",
+        "movies/LB",
+    )
+
+
+def test_a_name_that_does_not_fit_is_null_and_said(project):
+    wells("LB/B02_s1.tif", "LB/overview.tif")
+    plan = Plan(project)
+    plan.check_all()
+
+    (odd,) = [row for row in plan.movie_rows("night1") if row["movie"] == "LB_overview"]
+    assert (odd["condition"], odd["well"]) == (None, None)
+    finding = "the name 'LB/overview.tif' does not fit the pattern '{condition}/{well}_s{position}'"
+    assert odd["warnings"] == [finding]
+    assert plan.unread_names() == [
+        "experiments.tsv, line 2 (experiment night1): condition, well, position cannot be read out of the names of 1 "
+        f"of 2 movies and are null, where movies.tsv does not say them: of LB_overview {finding}"
+    ]
+
+
+def test_a_pattern_that_no_name_fits_is_refused(project):
+    wells("LB/B02_s1.tif", "LB/B03_s1.tif", pattern="{well}-{position}")
+
+    said = refusal(project)
+
+    assert (
+        "experiments.tsv, line 2 (experiment night1): no movie has a name that can be read (column name_pattern)"
+        in said
+    )
+    assert (
+        "the name 'B02_s1.tif' does not fit the pattern '{well}-{position}'; write '*' for what is of no matter" in said
+    )
+
+
+def test_a_pattern_with_an_unknown_field_is_refused_with_its_line(project):
+    wells("LB/B02_s1.tif", pattern="{wel}_*")
+
+    assert (
+        "line 2 (experiment night1): name_pattern is '{wel}_*': {wel} is not a field (did you mean well?)"
+        in refusal(project)
+    )
+
+
 def test_the_folder_of_a_movie_that_is_gone_is_stale_and_that_of_an_excluded_one_is_not(project):
     for movie in ("a", "b", "gone"):
         Path("results/night1", movie).mkdir(parents=True)

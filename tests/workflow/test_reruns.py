@@ -209,6 +209,18 @@ def test_a_row_of_movies_tsv_runs_collect_and_report(project):
     assert cells.loc[cells["movie"] == "b", "condition"].isna().all()
 
 
+def test_a_pattern_for_names_runs_collect_and_report(project):
+    project.edit_sheet("experiments.tsv", "interval_min\n", "interval_min\tname_pattern\n")
+    project.edit_sheet("experiments.tsv", "fission\t\t\t\n", "fission\t\t\t\t{condition}\n")
+
+    run = project.snakemake()
+
+    assert run.code == 0, run.text
+    assert run.rules == Counter(AFTER_ANALYSE)
+    cells = pd.read_parquet(project.folder / "results/rods/cells.parquet", columns=["movie", "condition"])
+    assert (cells["condition"] == cells["movie"]).all()
+
+
 def test_a_row_of_events_tsv_runs_analyse_and_on_for_the_movies_that_it_matches(project):
     (project.folder / "events.tsv").write_text("experiment\tmovie\tevent\ttime_h\nrods\ta\tinducer\t0.2\n")
     project.configure(events="events.tsv")

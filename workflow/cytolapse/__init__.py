@@ -1,17 +1,17 @@
 """Cytolapse: time-lapse movies of living cells to tables of growth and expression.
 
 The modules, in the order in which they may import each other: files, logs, tables,
-provenance, planes, scales, png, tiff, omexml, tiffnotes, nikon, zeiss, leica,
-omezarr, formats, folders, projections, layouts, inspection, discovery, movies, masks,
-annotations, annotation_checks, crowding, augmentation, networks, models, scaling,
-checkpoints, devices, prediction, diameters, segmentation, labeling, labels,
-thresholding, labelimages, exchange, engines, targets, progress, learning, evaluation,
-judgement, holdout, training, acceptance, illumination, shading, shapes, compartments, intensities, focus,
-drift, features, linking, linkedcells, merging, divisions, fates, repairs, lineage,
-fits, localrates, jumps, cycles, growth, production, expression, analysis, population,
-collection, csvtables, controls, trackedlabels, exports, graphs, trees, overlays,
-wording, summaries, figures, report, rods, contacts, scenarios, lifecycle, colony,
-optics, simulation, truth.
+provenance, planes, scales, png, tiff, omexml, micromanager, tiffnotes, nikon, zeiss,
+leica, omezarr, formats, positions, folders, projections, axes, layouts, inspection,
+discovery, movies, masks, annotations, annotation_checks, crowding, augmentation,
+networks, models, scaling, checkpoints, devices, prediction, diameters, segmentation,
+labeling, labels, thresholding, labelimages, exchange, engines, targets, progress,
+learning, evaluation, judgement, holdout, training, acceptance, illumination, shading,
+shapes, compartments, intensities, focus, drift, features, linking, linkedcells,
+merging, divisions, fates, repairs, lineage, fits, localrates, jumps, cycles, growth,
+production, expression, analysis, population, collection, csvtables, controls,
+trackedlabels, exports, graphs, trees, overlays, wording, summaries, figures, report,
+rods, contacts, scenarios, lifecycle, colony, optics, simulation, truth.
 """
 
 __version__ = "0.1.0"

@@ -1,6 +1,7 @@
 """The tables of many movies -> the tables of an experiment."""
 
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ import pandas as pd
 from cytolapse.movies import frame_times_h, pixel_size_um
 from cytolapse.population import write_population
 from cytolapse.tables import concatenate_tables, read_metadata, typed, write_table
+
+logger = logging.getLogger(__name__)
 
 _STAGES = ("segment", "label", "measure", "link", "analyse")
 
@@ -42,12 +45,13 @@ def collect_experiment(
     outputs : mapping of str to path
         The seven tables to write.
     movies : sequence of mapping
-        What the sheets say of each movie: movie, path, position, condition,
-        replicate, excluded, reason and the columns x_...
+        What sheets and names say of each movie: movie, path, position, well,
+        condition, replicate, excluded, reason, warnings and the columns x_...
     channels, object, segmenter, model, size_quantity, pixel_size_um, frame_interval_min
-        As in experiments.tsv and config.
+        As in experiments.tsv and config. Where pixel size or interval differ
+        from a file's, log and table say so.
     carried : sequence of str
-        The columns x_... of movies.tsv.
+        The columns x_...
     window_h : float or None
         Width of the windows of `population`, in hours; None for one window.
     """
@@ -65,10 +69,17 @@ def collect_experiment(
         )
     infos = dict(zip((row["movie"] for row in included), parts["infos"], strict=True))
     records = dict(zip((row["movie"] for row in included), parts["frames"], strict=True))
-    rows = [
-        _movie_row(row, infos.get(row["movie"]), records.get(row["movie"]), pixel_size_um, frame_interval_min)
-        for row in movies
-    ]
+    rows, said = [], {}
+    for row in movies:
+        known = json.loads(Path(infos[row["movie"]]).read_text()) if row["movie"] in infos else None
+        differing = _disagreements(known, pixel_size_um, frame_interval_min)
+        for difference in differing:
+            said.setdefault(difference, []).append(row["movie"])
+        of_row = {**row, "warnings": [*row["warnings"], *differing]}
+        rows.append(_movie_row(of_row, known, records.get(row["movie"]), pixel_size_um, frame_interval_min))
+    for difference, names in said.items():
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        logger.warning("%s (movies: %s%s)", difference, ", ".join(names[:3]), more)
     of_all = {
         "experiment": experiment,
         "object": object,
@@ -96,23 +107,21 @@ def _flag_rules(parts: Sequence[str | os.PathLike]) -> dict[str, str]:
 
 def _movie_row(
     row: Mapping,
-    info_path: str | os.PathLike | None,
+    info: Mapping | None,
     table_path: str | os.PathLike | None,
     stated_pixel_um: float | None,
     stated_interval_min: float | None,
 ) -> dict:
     """The row of `movies` of one movie."""
-    known = {key: value for key, value in row.items() if key not in ("excluded", "reason")}
+    known = {key: value for key, value in row.items() if key not in ("excluded", "reason", "warnings")}
     known["position"] = None if row["position"] is None else str(row["position"])
     if row["excluded"]:
         return {**known, "status": "excluded", "reason": row["reason"]}
-    info = json.loads(Path(info_path).read_text())
+    warnings = [*info["warnings"], *row["warnings"]]
     if info["status"] == "refused":
-        return {**known, "status": "refused", "reason": info["reason"], "warnings": "; ".join(info["warnings"]) or None}
+        return {**known, "status": "refused", "reason": info["reason"], "warnings": "; ".join(warnings) or None}
     intervals_h = np.diff(frame_times_h(info, stated_interval_min))
-    interval_h = float(np.median(intervals_h)) if len(intervals_h) else np.nan
     stages = json.loads(read_metadata(table_path)["provenance"])
-    warnings = [*info["warnings"], *_disagreements(info, stated_pixel_um, stated_interval_min)]
     if stages["link"].get("solver") == "assignment":
         warnings.append("the field was too crowded for trackpy; an assignment solver linked it frame by frame")
     return {
@@ -123,26 +132,39 @@ def _movie_row(
         "width_px": info["width_px"],
         "channels": ",".join(info["channels"]),
         "pixel_size_um": pixel_size_um(info, stated_pixel_um),
-        "frame_interval_min": interval_h * 60,
-        "interval_even": bool(np.all(np.abs(intervals_h - interval_h) <= 0.05 * interval_h))
-        if len(intervals_h)
-        else None,
+        "frame_interval_min": float(np.median(intervals_h)) * 60 if len(intervals_h) else None,
+        "interval_even": _is_even(intervals_h) if len(intervals_h) else None,
         "warnings": "; ".join(warnings) or None,
         **_provenance(stages),
     }
 
 
-def _disagreements(info: Mapping, stated_pixel_um: float | None, stated_interval_min: float | None) -> list[str]:
-    """Where experiments.tsv, which wins, and the file differ by more than 1 %."""
+def _is_even(intervals_h: np.ndarray) -> bool:
+    middle_h = np.median(intervals_h)
+    return bool(np.all(np.abs(intervals_h - middle_h) <= 0.05 * middle_h))
+
+
+def _disagreements(info: Mapping | None, stated_pixel_um: float | None, stated_interval_min: float | None) -> list[str]:
+    """Where experiments.tsv, which wins, and the file differ by more than 1 %, or the file's times are uneven."""
+    if info is None or info["status"] == "refused":
+        return []
     pairs = (
         ("pixel size", "um", stated_pixel_um, info["pixel_size_um"]),
         ("frame interval", "min", stated_interval_min, info["frame_interval_min"]),
     )
-    return [
+    differing = [
         f"{name}: experiments.tsv says {stated:g} {unit}, the file {found:g} {unit}; experiments.tsv wins"
         for name, unit, stated, found in pairs
         if stated and found and abs(stated - found) > 0.01 * stated
     ]
+    steps_h = np.diff(info["time_h"] or [])
+    if stated_interval_min and len(steps_h) and not _is_even(steps_h):
+        differing.append(
+            f"time stamps: experiments.tsv says {stated_interval_min:g} min from every frame to the next, the file "
+            f"{steps_h.min() * 60:g} to {steps_h.max() * 60:g} min; experiments.tsv wins, empty its cell "
+            "frame_interval_min to take the file's times"
+        )
+    return differing
 
 
 def _provenance(stages: Mapping[str, Mapping]) -> dict:

@@ -4,12 +4,12 @@ import glob
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from cytolapse.folders import list_images, natural_key
 from cytolapse.formats import FORMATS, ZARR, format_of, look_inside
+from cytolapse.positions import files_of_positions, list_images, natural_key
 
 _ENDINGS = "|".join(ending[1:] for each in FORMATS for ending in each.endings)
 _MOVIE_ENDINGS = re.compile(rf"(\.ome)?\.({_ENDINGS})$", re.IGNORECASE)
@@ -30,19 +30,26 @@ _FRAME_BLOCKS = 2
 
 
 class MovieSource(NamedTuple):
-    """Where a movie is: a file or folder, and the position in a file that holds several."""
+    """Where a movie is: a file or folder, and the position in one that holds several.
+
+    In a file that is a number, in a folder of images what marks the position in
+    their names.
+    """
 
     path: str
-    position: int | None
+    position: int | str | None
 
 
-def find_movies(pattern: str, root: str | os.PathLike, cache: dict | None = None) -> dict[str, MovieSource]:
+def find_movies(
+    pattern: str, root: str | os.PathLike, channels: Sequence[str], cache: dict | None = None
+) -> dict[str, MovieSource]:
     """Find the movies of an experiment.
 
     A movie is named by its path below the pattern's fixed part (the folders
     before the first wildcard), without ending, with every character outside of
-    A-Z a-z 0-9 . _ - made '_'; a position of a file with several adds '_p000'.
-    A file that only goes on with another's movie is none.
+    A-Z a-z 0-9 . _ - made '_'; a position of a file with several adds '_p000',
+    one of a folder with several what marks it in the names of the images. A
+    file that only goes on with another's movie is none.
 
     Parameters
     ----------
@@ -51,6 +58,8 @@ def find_movies(pattern: str, root: str | os.PathLike, cache: dict | None = None
         with one path or glob a line, '#' before comments.
     root : path
         What relative paths are relative to.
+    channels : sequence of str
+        What names a channel in the names of images marks no position.
     cache : dict or None
         Path -> {'stat', 'positions'}, as kept between runs; mutated.
 
@@ -68,7 +77,7 @@ def find_movies(pattern: str, root: str | os.PathLike, cache: dict | None = None
     cache = {} if cache is None else cache
     movies: dict[str, MovieSource] = {}
     for name, path in _named_paths(pattern, Path(root)):
-        for movie, source in _positions(name, path, Path(root), cache):
+        for movie, source in _positions(name, path, Path(root), channels, cache):
             if movie in movies and movies[movie] != source:
                 raise ValueError(
                     f"movies {movies[movie].path} and {source.path} both get the name {movie!r}; rename one of them, "
@@ -128,10 +137,23 @@ def _safe_name(path: str, is_folder: bool) -> str:
     stem = _MOVIE_ENDINGS.sub("", path)
     if stem == path and not is_folder:
         stem = os.path.splitext(path)[0]
-    return re.sub(r"[^A-Za-z0-9._-]", "_", stem).lstrip(".")
+    return _safe(stem).lstrip(".")
 
 
-def _positions(name: str, path: str, root: Path, cache: dict) -> Iterator[tuple[str, MovieSource]]:
+def _safe(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]", "_", text)
+
+
+def _positions(
+    name: str, path: str, root: Path, channels: Sequence[str], cache: dict
+) -> Iterator[tuple[str, MovieSource]]:
+    if os.path.isdir(root / path) and format_of(root / path) is None:
+        marks = _folder_positions(root / path, channels)
+        for mark in marks:
+            yield f"{name}_{_safe(mark)}", MovieSource(path, mark)
+        if not marks:
+            yield name, MovieSource(path, None)
+        return
     count = _cached_positions(root / path, cache)
     if count == 1:
         yield name, MovieSource(path, None)
@@ -140,62 +162,79 @@ def _positions(name: str, path: str, root: Path, cache: dict) -> Iterator[tuple[
         yield f"{name}_p{position:03d}", MovieSource(path, position)
 
 
+def _folder_positions(path: Path, channels: Sequence[str]) -> list[str]:
+    try:
+        return [mark for mark in files_of_positions(path, channels) if mark is not None]
+    except OSError:
+        # An inspection says what keeps the folder from being read.
+        return []
+
+
 def _cached_positions(path: Path, cache: dict) -> int:
     if format_of(path) is None:
         return 1
     before = cache.get(str(path))
     try:
-        return _looked_inside(path, cache)["positions"]
+        return _looked_inside(path, cache, str(path), _movie_files(path))["positions"]
     except OSError:
         # It may pass: not remembered, so that the next run looks again.
         return before.get("positions", 1) if isinstance(before, dict) else 1
 
 
-def _looked_inside(path: str | os.PathLike, cache: dict) -> dict:
+def _looked_inside(path: str | os.PathLike, cache: dict, key: str, files: list[str] | None) -> dict:
     """The cache's entry of a movie: positions, and the other files of its folder that belong to it."""
-    before, stat = cache.get(str(path)), _own_stat(path)
+    before, stat = cache.get(key), _own_stat(path, files)
     if isinstance(before, dict) and before.get("stat") == stat and "positions" in before:
         return before
     # A file that is damaged, or just being copied, keeps its positions: each is refused by its own name.
     last = before.get("positions", 1) if isinstance(before, dict) else 1
-    entry = cache[str(path)] = {"stat": stat}
+    entry = cache[key] = {"stat": stat}
     positions, parts = look_inside(path) or (last, [])
     entry |= {"positions": positions, "parts": parts}
     return entry
 
 
-def _own_stat(path: str | os.PathLike) -> list:
+def _own_stat(path: str | os.PathLike, files: list[str] | None) -> list:
     """What tells that a path is not the one it was; of a folder the stats of all that is the movie in it."""
-    if not os.path.isdir(path):
+    if files is None:
         return _stat_key(os.stat(path))
-    stats = [[name, *_stat_key(os.stat(os.path.join(path, name)))] for name in _movie_files(path)]
+    stats = [[name, *_stat_key(os.stat(os.path.join(path, name)))] for name in files]
     # The stats of a thousand frames would bloat the cache: their digest does.
     return [len(stats), hashlib.blake2b(repr(stats).encode(), digest_size=16).hexdigest()]
 
 
-def _movie_files(folder: str | os.PathLike) -> list[str]:
-    """The files that make a folder a movie, by their paths in it."""
-    if format_of(folder) is ZARR:
-        found = (os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)
-        return sorted(os.path.relpath(path, folder) for path in found)
-    notes = ["metadata.txt"] if os.path.isfile(os.path.join(folder, "metadata.txt")) else []
-    return [*list_images(folder), *notes]
+def _movie_files(
+    path: str | os.PathLike, position: int | str | None = None, channels: Sequence[str] = ()
+) -> list[str] | None:
+    """The files that make a folder a movie, by their paths in it; None of a file."""
+    if not os.path.isdir(path):
+        return None
+    if format_of(path) is ZARR:
+        found = (os.path.join(place, name) for place, _, names in os.walk(path) for name in names)
+        return sorted(os.path.relpath(each, path) for each in found)
+    images = files_of_positions(path, channels).get(position, []) if isinstance(position, str) else list_images(path)
+    return [*images, *(["metadata.txt"] if os.path.isfile(os.path.join(path, "metadata.txt")) else [])]
 
 
-def fingerprint(path: str | os.PathLike, cache: dict) -> str:
+def fingerprint(
+    path: str | os.PathLike, cache: dict, position: int | str | None = None, channels: Sequence[str] = ()
+) -> str:
     """What tells a movie's content from another's, without reading it all.
 
     Names, sizes and sampled blocks of the file and of those that belong to it,
-    or of every image of the folder. A changed pixel between the blocks of a
+    or of every image of the folder, of a folder with several positions those of
+    this position. A changed pixel between the blocks of a
     large file that keeps its size goes unnoticed.
 
     Parameters
     ----------
     path : path
     cache : dict
-        Path -> {'stat', 'fingerprint'}, as kept between runs; mutated. Besides
+        Path (with position) -> {'stat', 'fingerprint'}, as kept between runs; mutated. Besides
         the modification time it goes by inode and change time, which no copying
         program sets back.
+    position, channels
+        As in `find_movies`.
 
     Returns
     -------
@@ -203,11 +242,13 @@ def fingerprint(path: str | os.PathLike, cache: dict) -> str:
         Hexadecimal; 'unreadable' with the reason where the file cannot be read.
     """
     try:
-        entry = _looked_inside(path, cache)
+        files = _movie_files(path, position, channels)
+        key = f"{path}//{position}" if isinstance(position, str) else str(path)
+        entry = _looked_inside(path, cache, key, files)
         parts = entry["parts"]
         stats = [_stat_key(os.stat(other)) for name in parts if os.path.exists(other := _beside(path, name))]
         if "fingerprint" not in entry or entry.get("stats_of_parts", []) != stats:
-            entry |= {"fingerprint": _fingerprint(path, parts), "stats_of_parts": stats}
+            entry |= {"fingerprint": _fingerprint(path, parts, files), "stats_of_parts": stats}
         return entry["fingerprint"]
     except OSError as error:
         return f"unreadable: {error.strerror}"
@@ -217,9 +258,9 @@ def _beside(path: str | os.PathLike, name: str) -> str:
     return os.path.join(os.path.dirname(path), name)
 
 
-def _fingerprint(path: str | os.PathLike, parts: list[str]) -> str:
-    if os.path.isdir(path):
-        return _digest_of(path, _movie_files(path), _FRAME_EDGE_BYTES, _FRAME_BLOCKS)
+def _fingerprint(path: str | os.PathLike, parts: list[str], files: list[str] | None) -> str:
+    if files is not None:
+        return _digest_of(path, files, _FRAME_EDGE_BYTES, _FRAME_BLOCKS)
     own = _digest_of(path, [""], _EDGE_BYTES, _BLOCKS)
     there = [name for name in parts if os.path.exists(_beside(path, name))]
     if not there:

@@ -2,28 +2,22 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cytolapse.planes import MovieRefused
-
-IMAGE_ENDINGS = (".tif", ".tiff", ".png")
+from cytolapse.positions import IMAGE_ENDINGS, POSITION_WORDS, channel_pattern, list_images, split_positions
 
 _NUMBER = re.compile(r"\d+")
-_TIME_WORDS = {"t", "time", "frame", "fr", "tp"}
-_OTHER_AXES = {
-    "z": "Z slices",
-    "slice": "Z slices",
-    "s": "positions",
-    "p": "positions",
-    "pos": "positions",
-    "position": "positions",
-    "xy": "positions",
-    "c": "channels",
-    "ch": "channels",
-    "channel": "channels",
-    "w": "channels",
-}
+_TIME_WORDS = {"t", "time", "timepoint", "tp", "frame", "fr"}
+_SLICE_WORDS = {"z", "slice", "zslice", "plane"}
+_OTHER_AXES = dict.fromkeys(POSITION_WORDS, "positions") | dict.fromkeys(("c", "ch", "channel", "w"), "channels")
+
+# Micro-Manager's names: the first number counts frames, the last Z slices.
+_MICROMANAGER = re.compile(r"img_\d{9}_.*_\d{3}", re.IGNORECASE)
+
+# A name's frame and Z slice, as numbered there.
+Place = tuple[int, int]
 
 
 @dataclass
@@ -37,67 +31,85 @@ class FolderLayout:
         are several), channel_files (a file a frame and channel) or
         channel_stacks (one stack a channel).
     files : dict
-        Channel to file names by frame, None where there is none; of a stack
-        the one name.
+        Channel to file names by frame and Z slice, None where there is none;
+        of a stack the one name.
     warnings : list of str
     """
 
     kind: str
-    files: dict[str, list[str | None]]
+    files: dict[str, list[list[str | None]]]
     warnings: list[str] = field(default_factory=list)
 
 
-def list_images(folder: str | os.PathLike) -> list[str]:
-    """Names of the images in a folder, hidden files left out, in natural order."""
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file()]
-    return sorted((name for name in names if name.lower().endswith(IMAGE_ENDINGS)), key=natural_key)
-
-
-def natural_key(text: str) -> list[tuple[int, int, str]]:
-    """Sort key by which t2 comes before t10."""
-    return [(0, int(part), part) if part.isdigit() else (1, 0, part) for part in re.split(r"([0-9]+)", text)]
-
-
-def lay_out_folder(folder: str, channels: Sequence[str], segment_channel: str) -> FolderLayout:
-    """Find frame and channel of every image in a folder, by the names alone.
+def lay_out_folder(
+    folder: str, channels: Sequence[str], segment_channel: str, position: str | None = None
+) -> FolderLayout:
+    """Find frame, channel and Z slice of every image in a folder, by the names alone.
 
     A channel is found by its name, set off by anything but letters from the
-    rest of the file's name; the frame is the number that changes. Planes that
-    are missing in equal steps were not acquired.
+    rest of the file's name; a Z slice is a number after z or slice that
+    changes, or the last of Micro-Manager's; the frame is the other number that
+    changes. A plane of a channel that is not segmented may be missing: it was
+    not acquired, which is said where it follows no rhythm.
+
+    Parameters
+    ----------
+    folder : str
+    channels : sequence of str
+    segment_channel : str
+    position : str or None
+        Which of `split_positions`, in a folder of several.
 
     Raises
     ------
     MovieRefused
-        If there is no image, no file for a channel, a frame number is missing
-        or there twice, or names follow more than one pattern.
+        If there is no image, no file for a channel, a frame number or a slice
+        is missing or there twice, or names follow more than one pattern.
     """
     names = list_images(folder)
     if not names:
         raise MovieRefused(
             f"movie {folder}: is a folder without images; wanted files that end in {', '.join(IMAGE_ENDINGS)}"
         )
+    names, warnings = _names_of(folder, position, split_positions(names, channels))
     of_channel, strangers = _by_channel(folder, names, channels)
     if not any(of_channel.values()):
         if len(names) == len(channels) == 1:
-            return FolderLayout(_kind_of_single_files(names), {channels[0]: names})
-        return _file_a_frame(folder, names, channels)
+            return FolderLayout(_kind_of_single_files(names), {channels[0]: [names]}, warnings)
+        return _file_a_frame(folder, names, channels, warnings)
     empty = [channel for channel in channels if not of_channel[channel]]
     if empty:
         raise MovieRefused(
             f"movie {folder}: no file name holds the channel {empty[0]!r} (there are {_some(names)}); "
             "name the channels in config/experiments.tsv as the files do"
         )
-    warnings = _stranger_warning(strangers)
+    warnings += _stranger_warning(strangers, "channel")
     if all(len(files) == 1 for files in of_channel.values()):
-        return FolderLayout(_kind_of_single_files(names), dict(of_channel), warnings)
+        files = {channel: [files] for channel, files in of_channel.items()}
+        return FolderLayout(_kind_of_single_files(names), files, warnings)
     numbered = {}
     for channel, files in of_channel.items():
-        pattern = _channel_pattern(channel)
+        pattern = channel_pattern(channel)
         stems = {name: pattern.sub("\0", os.path.splitext(name)[0], count=1) for name in files}
         numbered[channel], ignored = _frame_numbers(folder, stems, f" of channel {channel!r}")
-        warnings += _stranger_warning(ignored)
+        warnings += _stranger_warning(ignored, "channel")
     return _align(folder, numbered, segment_channel, warnings)
+
+
+def _names_of(folder: str, position: str | None, parted: Mapping[str | None, list[str]]) -> tuple[list[str], list[str]]:
+    """Names of the files of a position, and a warning of what belongs to none."""
+    several = [each for each in parted if each is not None]
+    if position in parted and (position is not None or not several):
+        return parted[position], _stranger_warning(parted.get(None, []) if position else [], "position")
+    if position is None:
+        raise MovieRefused(
+            f"movie {folder}: the files are of several positions ({_some(several)}); run again where some came during "
+            "the run, else put each position into a folder of its own"
+        )
+    raise MovieRefused(
+        f"movie {folder}: no file is of the position {position!r} any more (there are {_some(several) or 'none'}); "
+        "copy them again, or run again"
+    )
 
 
 def _kind_of_single_files(names: Sequence[str]) -> str:
@@ -105,9 +117,10 @@ def _kind_of_single_files(names: Sequence[str]) -> str:
     return "channel_files" if all(name.lower().endswith(".png") for name in names) else "channel_stacks"
 
 
-def _file_a_frame(folder: str, names: list[str], channels: Sequence[str]) -> FolderLayout:
+def _file_a_frame(folder: str, names: list[str], channels: Sequence[str], warnings: list[str]) -> FolderLayout:
     numbers, ignored = _frame_numbers(folder, {name: os.path.splitext(name)[0] for name in names}, "")
-    layout = _align(folder, {channels[0]: numbers}, channels[0], _stranger_warning(ignored))
+    warnings = [*warnings, *_stranger_warning(ignored, "channel")]
+    layout = _align(folder, {channels[0]: numbers}, channels[0], warnings)
     files = layout.files[channels[0]]
     return FolderLayout("frame_files", {channel: files for channel in channels}, layout.warnings)
 
@@ -116,19 +129,12 @@ def _some(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _stranger_warning(strangers: Sequence[str]) -> list[str]:
-    return [f"images that belong to no channel were left out: {_some(strangers)}"] if strangers else []
-
-
-def _channel_pattern(channel: str) -> re.Pattern:
-    """The channel's name, not inside of a longer word; a number may touch letters and letters a number."""
-    before = r"(?<![A-Za-z])" if channel[0].isalpha() else r"(?<![0-9])" if channel[0].isdigit() else ""
-    after = r"(?![A-Za-z])" if channel[-1].isalpha() else r"(?![0-9])" if channel[-1].isdigit() else ""
-    return re.compile(before + re.escape(channel) + after, re.IGNORECASE)
+def _stranger_warning(strangers: Sequence[str], what: str) -> list[str]:
+    return [f"images that belong to no {what} were left out: {_some(strangers)}"] if strangers else []
 
 
 def _by_channel(folder: str, names: Sequence[str], channels: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
-    patterns = {channel: _channel_pattern(channel) for channel in channels}
+    patterns = {channel: channel_pattern(channel) for channel in channels}
     of_channel: dict[str, list[str]] = {channel: [] for channel in channels}
     strangers = []
     for name in names:
@@ -147,8 +153,8 @@ def _by_channel(folder: str, names: Sequence[str], channels: Sequence[str]) -> t
     return of_channel, strangers
 
 
-def _frame_numbers(folder: str, stems: dict[str, str], whose: str) -> tuple[dict[int, str], list[str]]:
-    """Frame number -> file name, and the files without a number, which are none of the movie's."""
+def _frame_numbers(folder: str, stems: dict[str, str], whose: str) -> tuple[dict[Place, str], list[str]]:
+    """Frame and slice number -> file name, and the files without a number, which are none of the movie's."""
     patterns: dict[str, list[str]] = {}
     ignored = []
     for name, stem in stems.items():
@@ -157,7 +163,7 @@ def _frame_numbers(folder: str, stems: dict[str, str], whose: str) -> tuple[dict
         else:
             ignored.append(name)
     if not patterns and len(stems) == 1:
-        return {0: ignored[0]}, []
+        return {(0, 0): ignored[0]}, []
     if len(patterns) != 1:
         examples = [names[0] for names in patterns.values()] or ignored
         finding = "follow more than one pattern" if patterns else "hold no number of a frame"
@@ -167,39 +173,76 @@ def _frame_numbers(folder: str, stems: dict[str, str], whose: str) -> tuple[dict
         )
     (names,) = patterns.values()
     rows = [[int(number) for number in _NUMBER.findall(stems[name])] for name in names]
-    place = _frame_place(folder, rows, stems[names[0]], whose)
-    numbered: dict[int, str] = {}
+    stem = stems[names[0]]
+    slices = _slice_place(folder, rows, stem, whose)
+    time = _frame_place(folder, rows, slices, stem, whose)
+    numbered: dict[Place, str] = {}
     for name, row in zip(names, rows, strict=True):
-        if row[place] in numbered:
+        place = (row[time], 0 if slices is None else row[slices])
+        if place in numbered:
+            of_slice = "" if slices is None else f", slice {place[1]}"
             raise MovieRefused(
-                f"movie {folder}: frame {row[place]}{whose} is there twice, {numbered[row[place]]} and {name}; "
+                f"movie {folder}: frame {place[0]}{of_slice}{whose} is there twice, {numbered[place]} and {name}; "
                 "move one of them out"
             )
-        numbered[row[place]] = name
+        numbered[place] = name
     return dict(sorted(numbered.items())), ignored
 
 
-def _frame_place(folder: str, rows: list[list[int]], stem: str, whose: str) -> int:
-    """Which number in the names is the frame's: the one that changes."""
-    changing = [place for place in range(len(rows[0])) if len({row[place] for row in rows}) > 1]
-    words = [word.lower() for word in re.findall(r"([A-Za-z]*)[^A-Za-z0-9]*\d+", stem)]
+def _words(stem: str) -> list[str]:
+    """The letters before every number of a name, in lower case."""
+    return [word.lower() for word in re.findall(r"([A-Za-z]*)[^A-Za-z0-9]*\d+", stem)]
+
+
+def _changing(rows: Sequence[Sequence[int]]) -> list[int]:
+    return [place for place in range(len(rows[0])) if len({row[place] for row in rows}) > 1]
+
+
+def _slice_place(folder: str, rows: list[list[int]], stem: str, whose: str) -> int | None:
+    """Which number in the names is the Z slice's; None where there is one slice."""
+    words, changing = _words(stem), _changing(rows)
+    if _MICROMANAGER.fullmatch(stem):
+        return len(words) - 1 if len(words) - 1 in changing else None
+    sliced = [place for place in changing if words[place] in _SLICE_WORDS]
+    if not sliced:
+        return None
+    if changing == sliced[:1] and not _TIME_WORDS & set(words):
+        if words[sliced[0]] != "z":
+            return None
+        raise MovieRefused(
+            f"movie {folder}: the files{whose} are Z slices without a number of a frame (as in "
+            f"{stem.replace(chr(0), '...')}): one Z stack is no movie; where the numbers count frames, write t for z"
+        )
+    return sliced[0]
+
+
+def _frame_place(folder: str, rows: list[list[int]], slices: int | None, stem: str, whose: str) -> int:
+    """Which number in the names is the frame's: the one that changes beside that of the slice."""
+    words = _words(stem)
+    changing = [place for place in _changing(rows) if place != slices]
     if not changing:
-        return next((place for place, word in enumerate(words) if word in _TIME_WORDS), 0)
-    if len(changing) == 1:
+        others = [place for place in range(len(words)) if place != slices]
+        return next((place for place in others if words[place] in _TIME_WORDS), others[0])
+    if len(changing) == 1 and slices is None:
         return changing[0]
+    frames = sorted({tuple(number for place, number in enumerate(row) if place != slices) for row in rows})
+    without = {place: place - (slices is not None and place > slices) for place in changing}
     for place in changing:
-        if words[place] in _OTHER_AXES and len({tuple(row[:place] + row[place + 1 :]) for row in rows}) < len(rows):
+        others = {row[: without[place]] + row[without[place] + 1 :] for row in frames}
+        if words[place] in _OTHER_AXES and len(others) < len(frames):
             what = _OTHER_AXES[words[place]]
             remedy = {
-                "Z slices": "project them first (Fiji: Image > Stacks > Z Project)",
-                "positions": "put each position into a folder of its own",
+                "positions": "put each position into a folder of its own, or t before the number of the frame",
                 "channels": "name the channels in config/experiments.tsv as the files do (for example c1)",
             }[what]
             raise MovieRefused(f"movie {folder}: the files{whose} are of several {what}; {remedy}")
+    if len(changing) == 1:
+        return changing[0]
     # Numbers that change together (a counter beside a clock) name the same frames: the counter is it.
-    unique = [place for place in changing if len({row[place] for row in rows}) == len(rows)]
+    of = {place: [row[without[place]] for row in frames] for place in changing}
+    unique = [place for place in changing if len(set(of[place])) == len(frames)]
     timed = [place for place in unique if words[place] in _TIME_WORDS]
-    counted = [place for place in unique if max(r[place] for r in rows) - min(r[place] for r in rows) == len(rows) - 1]
+    counted = [place for place in unique if max(of[place]) - min(of[place]) == len(frames) - 1]
     chosen = timed if len(timed) == 1 else counted
     if len(chosen) == 1:
         return chosen[0]
@@ -209,35 +252,57 @@ def _frame_place(folder: str, rows: list[list[int]], stem: str, whose: str) -> i
     )
 
 
-def _align(folder: str, numbered: dict[str, dict[int, str]], segment_channel: str, warnings: list[str]) -> FolderLayout:
+def _align(
+    folder: str, numbered: dict[str, dict[Place, str]], segment_channel: str, warnings: list[str]
+) -> FolderLayout:
     """Put the files of every channel to the frames of the segmented one."""
-    reference = numbered.get(segment_channel) or next(iter(numbered.values()))
-    frames = list(reference)
+    reference = segment_channel if segment_channel in numbered else next(iter(numbered))
+    frames = _frames(numbered[reference])
     steps = {later - earlier for earlier, later in zip(frames, frames[1:], strict=False)}
     if len(steps) == 1 and len(frames) > 2 and steps != {1}:
         (step,) = steps
         warnings = [*warnings, f"frames are numbered in steps of {step} and were taken as consecutive"]
     elif steps - {1}:
         missing = sorted(set(range(frames[0], frames[-1])) - set(frames))
-        raise _hole(folder, missing, "")
-    files: dict[str, list[str | None]] = {}
+        raise MovieRefused(
+            f"movie {folder}: the frames {_numbers(missing)} are missing; copy them again, or wait until they are "
+            "written; where they do not exist, renumber the files"
+        )
+    slices = sorted({z for of_number in numbered.values() for _, z in of_number})
+    files: dict[str, list[list[str | None]]] = {}
     for channel, of_number in numbered.items():
-        extra = sorted(set(of_number) - set(frames))
+        there = set(_frames(of_number))
+        extra = sorted(there - set(frames))
         if extra:
             raise MovieRefused(
                 f"movie {folder}: channel {channel!r} has files for the frames {_numbers(extra)}, the segmented "
                 f"channel {segment_channel!r} has none there; copy them again, or wait until they are written"
             )
-        files[channel] = [of_number.get(frame) for frame in frames]
-        _check_regular(folder, channel, files[channel], frames)
+        _check_slices(folder, channel, of_number)
+        files[channel] = [[of_number.get((frame, z)) for z in slices] for frame in frames]
+        missing = sorted(set(frames) - there)
+        if not is_regular([index for index, frame in enumerate(frames) if frame in there], len(frames)):
+            warnings = [
+                *warnings,
+                f"channel {channel!r} has no file of the frames numbered {_numbers(missing)}, which follow no rhythm: "
+                "taken as not acquired",
+            ]
     return FolderLayout("channel_files", files, warnings)
 
 
-def _check_regular(folder: str, channel: str, files: list[str | None], frames: list[int]) -> None:
-    there = [index for index, name in enumerate(files) if name is not None]
-    if not is_regular(there, len(files)):
-        missing = [frames[index] for index, name in enumerate(files) if name is None]
-        raise _hole(folder, missing, f" of channel {channel!r}")
+def _frames(of_number: Iterable[Place]) -> list[int]:
+    return sorted({frame for frame, _ in of_number})
+
+
+def _check_slices(folder: str, channel: str, of_number: Mapping[Place, str]) -> None:
+    """Every frame of a channel has the same slices."""
+    slices = sorted({z for _, z in of_number})
+    missing = next(((frame, z) for frame in _frames(of_number) for z in slices if (frame, z) not in of_number), None)
+    if missing is not None:
+        raise MovieRefused(
+            f"movie {folder}: slice {missing[1]} of frame {missing[0]} of channel {channel!r} is missing; copy the "
+            "files again, or wait until they are written"
+        )
 
 
 def is_regular(acquired: Sequence[int], frames: int) -> bool:
@@ -247,13 +312,6 @@ def is_regular(acquired: Sequence[int], frames: int) -> bool:
     step = acquired[1] - acquired[0]
     steps = {later - earlier for earlier, later in zip(acquired, acquired[1:], strict=False)}
     return steps == {step} and acquired[-1] + step >= frames
-
-
-def _hole(folder: str, missing: Sequence[int], whose: str) -> MovieRefused:
-    return MovieRefused(
-        f"movie {folder}: the frames {_numbers(missing)}{whose} are missing; copy them again, or wait until they are "
-        "written; where they do not exist, renumber the files"
-    )
 
 
 def _numbers(numbers: Sequence[int], most: int = 10) -> str:

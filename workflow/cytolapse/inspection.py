@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from cytolapse.axes import SHEET
 from cytolapse.files import atomic_path
 from cytolapse.folders import is_regular
 from cytolapse.formats import FORMATS, UNREAD, format_of
-from cytolapse.layouts import SHEET, Layout, lay_out_movie
+from cytolapse.layouts import Layout, lay_out_movie
 from cytolapse.planes import Described, MovieRefused, pass_on
 from cytolapse.projections import sharpest
 
@@ -22,7 +23,7 @@ logger = logging.getLogger(__name__)
 def inspect_movie(
     path: str | os.PathLike,
     *,
-    position: int | None,
+    position: int | str | None,
     axes: str | None,
     channels: Sequence[str],
     segment_channel: str,
@@ -36,8 +37,9 @@ def inspect_movie(
     ----------
     path : path
         A file of one of the `formats`, or a folder of TIFF or PNG images.
-    position : int or None
-        Which position of a file that holds several.
+    position : int, str or None
+        Which position of a file that holds several; of a folder that does, what
+        marks it in the names of its files.
     axes : str or None
         Axes as experiments.tsv states them, such as 'TCYX'; they win over the
         file's own.
@@ -98,6 +100,7 @@ def inspect_movie(
         try:
             if layout.slices > 1 and z_projection == "focus":
                 layout.focus_slices = _sharpest_slices(layout, segment_channel)
+            _compare_channels(layout)
             found = {**_scales(layout, info, stated), **_scan(layout, info), "focus_slices": layout.focus_slices}
         finally:
             layout.close()
@@ -163,6 +166,24 @@ def _check_exists(path: str) -> None:
         raise MovieRefused(
             f"movie {path}: cannot be looked at ({error.strerror}); correct its rights, or its name"
         ) from error
+
+
+def _compare_channels(layout: Layout) -> None:
+    """Say where the file names channels otherwise: in the log, and as a warning where a name of the sheet has moved.
+
+    Names that the file does not know are the user's own.
+    """
+    named, channels = [name.lower() for name in layout.described.channel_names], layout.channels
+    if layout.kind != "stack" or len(named) != len(channels) or named == [channel.lower() for channel in channels]:
+        return
+    said = (
+        f"the file names its channels {', '.join(layout.described.channel_names)}, {SHEET} says "
+        f"{', '.join(channels)}: the sheet was followed"
+    )
+    if any(channel.lower() in named and named[c] != channel.lower() for c, channel in enumerate(channels)):
+        layout.warnings.append(said)
+    else:
+        logger.info("movie %s: %s", layout.path, said)
 
 
 def _sharpest_slices(layout: Layout, segment_channel: str) -> list[int]:
@@ -304,7 +325,7 @@ def _scales(layout: Layout, info: Mapping, stated: Sequence[str]) -> dict:
     if interval_min is None and "frame_interval_min" not in stated and layout.frames > 1:
         raise MovieRefused(_not_stated(layout, "the time between frames", "frame_interval_min"))
     exposure_ms = dict.fromkeys(layout.channels)
-    if layout.kind == "stack":
+    if layout.kind != "channel_stacks":
         exposure_ms = {channel: described.exposure_ms.get(c) for c, channel in enumerate(layout.channels)}
     return {
         "pixel_size_um": described.pixel_size_um,

@@ -53,8 +53,13 @@ class LabelImages:
                 raise ValueError(f"label images {path} (column labels of experiments.tsv): {error}") from error
             for warning in layout.warnings:
                 logger.warning("label images %s: %s", path, warning)
-            (names,) = layout.files.values()
-            self._files = [os.path.join(path, name) for name in names]
+            (frames,) = layout.files.values()
+            if len(frames[0]) > 1:
+                raise ValueError(
+                    f"label images {path} (column labels of experiments.tsv): are {len(frames[0])} Z slices a frame; "
+                    "wanted one image a frame"
+                )
+            self._files = [os.path.join(path, name) for (name,) in frames]
         if len(self._files) > 1:
             self.frames = len(self._files)
             return

@@ -15,8 +15,9 @@ from itertools import chain
 import numpy as np
 import tifffile
 
+from cytolapse.axes import SHEET
 from cytolapse.files import atomic_path
-from cytolapse.layouts import SHEET, lay_out_movie
+from cytolapse.layouts import lay_out_movie
 from cytolapse.planes import STACK_DTYPES, MovieRefused
 from cytolapse.tiff import TiffPlanes
 from cytolapse.tiffnotes import describe_tiff

@@ -200,7 +200,16 @@ _TABLES: dict[str, tuple[str, list[Column]]] = {
         "one row a movie, also one that could not be processed",
         [
             *_SHEET_KEYS[:2],
-            Column("position", TEXT, "", "stage position within the file; null where there is one only"),
+            Column(
+                "position",
+                TEXT,
+                "",
+                "stage position (site): as in movies.tsv, else by the movie's name, else its number within the file or "
+                "its mark in the names of a folder's files; null where there is one only",
+            ),
+            Column(
+                "well", TEXT, "", "well of the plate, as in movies.tsv, else by the movie's name; null where not given"
+            ),
             *_SHEET_KEYS[2:],
             Column("path", TEXT, "", "where the movie was read from"),
             Column("status", TEXT, "", "done, refused, excluded or failed"),

@@ -6,6 +6,7 @@ import math
 
 import tifffile
 
+from cytolapse.micromanager import add_micromanager_summary
 from cytolapse.omexml import describe_ome
 from cytolapse.planes import Described, MovieRefused, pass_on, too_few_planes
 from cytolapse.scales import PIXEL_SIZE_UM, believed_size_um, positive, unit_s, unit_um, whole
@@ -149,16 +150,3 @@ def _add_micromanager(planes: TiffPlanes, described: Described) -> None:
     exposure = positive(page.get("Exposure-ms"))
     if exposure is not None and not described.exposure_ms:
         described.exposure_ms = {0: exposure}
-
-
-def add_micromanager_summary(summary: dict, described: Described) -> None:
-    """Fill what is not known yet from the summary that Micro-Manager writes."""
-    interval_ms = positive(summary.get("Interval_ms") or summary.get("WaitInterval"))
-    described.pixel_size_um = described.pixel_size_um or positive(
-        summary.get("PixelSize_um") or summary.get("PixelSizeUm")
-    )
-    if described.frame_interval_min is None and interval_ms is not None:
-        described.frame_interval_min = interval_ms / 60000
-    names = summary.get("ChNames")
-    if not described.channel_names and isinstance(names, list):
-        described.channel_names = [str(name) for name in names]

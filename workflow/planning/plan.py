@@ -21,6 +21,7 @@ from cytolapse.engines import ENGINES
 from cytolapse.files import atomic_path
 from planning.checks import did_you_mean, read_schema
 from planning.light import light_images, light_problems
+from planning.naming import NamePattern, name_pattern, read_name
 from planning.settings import BY_EXPERIMENT, SEGMENTERS, block_of, read_settings
 from planning.sheets import read_sheet
 
@@ -72,6 +73,11 @@ class Plan:
             wrong += _segmenter_problems(place, row, models)
             row["channels"] = [channel.strip() for channel in row["channels"].split(",")]
             wrong += _channel_problems(place, row)
+            if "name_pattern" in row:
+                try:
+                    row["name_pattern"] = name_pattern(row["name_pattern"])
+                except ValueError as error:
+                    wrong.append(f"{place}: name_pattern is {row['name_pattern']!r}: {error}")
         if wrong:
             raise ValueError("\n".join(wrong))
         return rows
@@ -89,7 +95,7 @@ class Plan:
         if experiment not in self._movies:
             row = self.experiments[experiment]
             try:
-                found = find_movies(row["movies"], Path.cwd(), self._fingerprints)
+                found = find_movies(row["movies"], Path.cwd(), row["channels"], self._fingerprints)
             except ValueError as error:
                 raise ValueError(f"{self._place(experiment)}: {error}") from error
             if not found:
@@ -119,7 +125,8 @@ class Plan:
 
     def fingerprint(self, experiment: str, movie: str) -> str:
         """What tells this movie from another under the same name."""
-        return fingerprint(self.source(experiment, movie).path, self._fingerprints)
+        path, position = self.source(experiment, movie)
+        return fingerprint(path, self._fingerprints, position, self.experiments[experiment]["channels"])
 
     @cached_property
     def sheet_rows(self) -> dict[tuple[str, str], dict]:
@@ -169,28 +176,66 @@ class Plan:
         return sorted(matching, key=lambda event: event["time_h"])
 
     def carried_columns(self, experiment: str) -> list[str]:
-        """The columns x_... of movies.tsv that say something of an experiment."""
+        """The columns x_... of movies.tsv and of the names that say something of an experiment."""
         rows = [row for (of, _), row in self.sheet_rows.items() if of == experiment]
-        return sorted({column for row in rows for column in row if column.startswith("x_")})
+        pattern: NamePattern | None = self.experiments[experiment].get("name_pattern")
+        columns = {column for row in rows for column in row} | set(pattern.fields if pattern else ())
+        return sorted(column for column in columns if column.startswith("x_"))
+
+    def names_read(self, experiment: str) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
+        """What the names of an experiment's movies say of them.
+
+        Returns
+        -------
+        dict, dict
+            Movie -> field -> text, empty where the name says nothing; movie ->
+            why its name could not be read.
+        """
+        pattern: NamePattern | None = self.experiments[experiment].get("name_pattern")
+        read, unread = {}, {}
+        for movie, (path, position) in self.all_movies(experiment).items():
+            read[movie] = {}
+            try:
+                if pattern:
+                    read[movie] = read_name(pattern, f"{path}/{position}" if isinstance(position, str) else path)
+            except ValueError as error:
+                unread[movie] = str(error)
+        return read, unread
 
     def movie_rows(self, experiment: str) -> list[dict]:
-        """What the sheets say of every movie of an experiment, excluded ones too."""
+        """What sheets and names say of every movie of an experiment, excluded ones too; the sheets win."""
         rows = []
+        read, unread = self.names_read(experiment)
         for name, source in self.all_movies(experiment).items():
             row = self.sheet_rows.get((experiment, name), {})
+            said = {"position": source.position, **read[name], **row}
+            columns = ("position", "well", "condition", "replicate", *self.carried_columns(experiment))
             rows.append(
                 {
                     "movie": name,
                     "path": str(source.path),
-                    "position": source.position,
-                    "condition": row.get("condition"),
-                    "replicate": row.get("replicate"),
+                    **{column: said.get(column) for column in columns},
                     "excluded": row.get("exclude") == "yes",
                     "reason": row.get("reason"),
-                    **{column: row.get(column) for column in self.carried_columns(experiment)},
+                    "warnings": [unread[name]] if name in unread else [],
                 }
             )
         return rows
+
+    def unread_names(self) -> list[str]:
+        """Names that do not fit their experiment's pattern, a sentence an experiment."""
+        said = []
+        for experiment in self.experiments:
+            _, unread = self.names_read(experiment)
+            if unread:
+                movie, finding = next(iter(unread.items()))
+                fields = ", ".join(self.experiments[experiment]["name_pattern"].fields)
+                said.append(
+                    f"{self._place(experiment)}: {fields} cannot be read out of the names of {len(unread)} of "
+                    f"{len(self.all_movies(experiment))} movies and are null, where movies.tsv does not say them: "
+                    f"of {movie} {finding}"
+                )
+        return said
 
     def _check_models(self) -> None:
         wrong = []
@@ -226,6 +271,19 @@ class Plan:
             for block in blocks
             if block not in self.used_blocks(name)
         ]
+        if wrong:
+            raise ValueError("\n".join(wrong))
+
+    def _check_names(self) -> None:
+        wrong = []
+        for experiment in self.experiments:
+            _, unread = self.names_read(experiment)
+            if len(unread) == len(self.all_movies(experiment)):
+                wrong.append(
+                    f"{self._place(experiment)}: no movie has a name that can be read (column name_pattern): "
+                    f"{next(iter(unread.values()))}; write '*' for what is of no matter, and a '/' before the name for "
+                    "each folder that is to be read"
+                )
         if wrong:
             raise ValueError("\n".join(wrong))
 
@@ -390,7 +448,7 @@ class Plan:
         ------
         ValueError
             If a model lacks weights or masks, an experiment has no movies, two
-            of its movies share a name or one lacks its label images, an engine
+            of its movies share a name, none has a name that fits the pattern or one lacks its label images, an engine
             has no environment or weights, a channel or an image that light is
             corrected by is not there, or an override or a row of movies.tsv or
             events.tsv fits nothing.
@@ -406,6 +464,7 @@ class Plan:
                 wrong.append(str(error))
         if wrong:
             raise ValueError("\n".join(wrong))
+        self._check_names()
         self._check_label_images()
         wrong += [
             f"{self.settings['movies']}, line {row['line']}: experiment {experiment} has no movie {movie!r}"

@@ -15,6 +15,8 @@ if workflow.is_main_process:
     plan.remember_fingerprints()
     for folder in plan.stale_folders():
         logger.warning(f"{folder}: its movie is gone; `snakemake clean_stale` removes the folder")
+    for finding in plan.unread_names():
+        logger.warning(finding)
 
 
 wildcard_constraints:

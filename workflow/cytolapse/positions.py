@@ -1,0 +1,130 @@
+"""Positions in one folder: which of its files belong to which."""
+
+import os
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+IMAGE_ENDINGS = (".tif", ".tiff", ".png")
+
+# Words before the number of a position. A single letter may as well count frames: it needs a time beside it.
+_LONG_WORDS = ("position", "pos", "xy", "site", "fov", "field", "scene", "series")
+_LETTERS = ("s", "p")
+POSITION_WORDS = (*_LONG_WORDS, *_LETTERS)
+
+_MARK = re.compile(
+    rf"(?<![A-Za-z0-9])(?P<row>[A-P])[0-9]{{1,2}}(?![A-Za-z0-9])"
+    rf"|(?<![A-Za-z])(?P<word>{'|'.join(POSITION_WORDS)})[ _-]?[0-9]+",
+    re.IGNORECASE,
+)
+_TIME = re.compile(r"(?<![A-Za-z])(t|time|timepoint|tp|frame|fr)[ _-]?[0-9]", re.IGNORECASE)
+_SLICE_OR_CHANNEL = re.compile(r"(?<![A-Za-z])(z|slice|c|ch|channel|w)[ _-]?[0-9]+", re.IGNORECASE)
+
+
+def natural_key(text: str) -> list[tuple[int, int, str]]:
+    """Sort key by which t2 comes before t10."""
+    return [(0, int(part), part) if part.isdigit() else (1, 0, part) for part in re.split(r"([0-9]+)", text)]
+
+
+def list_images(folder: str | os.PathLike) -> list[str]:
+    """Names of the images in a folder, hidden files left out, in natural order."""
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file()]
+    return sorted((name for name in names if name.lower().endswith(IMAGE_ENDINGS)), key=natural_key)
+
+
+def channel_pattern(channel: str) -> re.Pattern:
+    """The channel's name, not inside of a longer word; a number may touch letters and letters a number."""
+    before = r"(?<![A-Za-z])" if channel[0].isalpha() else r"(?<![0-9])" if channel[0].isdigit() else ""
+    after = r"(?![A-Za-z])" if channel[-1].isalpha() else r"(?![0-9])" if channel[-1].isdigit() else ""
+    return re.compile(before + re.escape(channel) + after, re.IGNORECASE)
+
+
+def files_of_positions(folder: str | os.PathLike, channels: Sequence[str]) -> dict[str | None, list[str]]:
+    """The images of a folder by position, as `split_positions` finds them.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be listed.
+    """
+    stat = os.stat(folder)
+    # The names of a folder stand as long as its own time does: a thousand positions need one listing, not one each.
+    return _listed(os.fspath(folder), tuple(channels), (stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino))
+
+
+@lru_cache(maxsize=8)
+def _listed(folder: str, channels: tuple[str, ...], _: tuple[int, ...]) -> dict[str | None, list[str]]:
+    return split_positions(list_images(folder), channels)
+
+
+def split_positions(names: Sequence[str], channels: Sequence[str]) -> dict[str | None, list[str]]:
+    """Part file names by what marks a position in them, where one of these marks changes.
+
+    A position is marked by a number after position, pos, xy, site, fov, field,
+    scene, series, s or p, or by a well of a plate (A1 to P24, set off from the
+    rest). What names a channel is none. A single letter, or wells of one row, mark
+    positions only where the names also hold something that counts time: without
+    it they may be the frames.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the images of one folder.
+    channels : sequence of str
+
+    Returns
+    -------
+    dict
+        The marks of the position, as they stand in the names and joined by '_',
+        to the names, in natural order of positions; under None what has no
+        mark. Where nothing changes all is under None.
+
+    Examples
+    --------
+    >>> split_positions(["t1xy01c1.tif", "t2xy01c1.tif", "t1xy02c1.tif"], ["c1"])
+    {'xy01': ['t1xy01c1.tif', 't2xy01c1.tif'], 'xy02': ['t1xy02c1.tif']}
+    """
+    patterns = [channel_pattern(channel) for channel in channels]
+    stems = {name: os.path.splitext(name)[0] for name in names}
+    for name, stem in stems.items():
+        for pattern in patterns:
+            stems[name] = stem = pattern.sub("\0", stem)
+    marks = {name: _marks(stem) for name, stem in stems.items()}
+    rows = {found["well"][0] for found in marks.values() if "well" in found}
+    # C1 and C2 alone are channels, unless these are named by something else.
+    if rows == {"C"} and not all("\0" in stem for stem in stems.values()):
+        marks = {name: {kind: mark for kind, mark in of.items() if kind != "well"} for name, of in marks.items()}
+    kinds = {kind for of in marks.values() for kind in of}
+    changing = {kind for kind in kinds if len({of.get(kind) for of in marks.values()} - {None}) > 1}
+    marked = [name for name, of in marks.items() if changing <= set(of)]
+    sure = changing & set(_LONG_WORDS) or ("well" in changing and len(rows) > 1)
+    if not changing or not marked or not (sure or _count_time([stems[name] for name in marked])):
+        return {None: list(names)}
+    # What does not change belongs to the position as well: it is the same when another well is added.
+    common = set.intersection(*(set(marks[name]) for name in marked))
+    parted: dict[str | None, list[str]] = {}
+    for name, of in marks.items():
+        key = "_".join(mark for kind, mark in of.items() if kind in common) if changing <= set(of) else None
+        parted.setdefault(key, []).append(name)
+    return {key: parted[key] for key in sorted(parted, key=lambda key: natural_key(key or ""))}
+
+
+def _marks(stem: str) -> dict[str, str]:
+    """Kind of mark -> mark, the first of each kind in a name."""
+    marks: dict[str, str] = {}
+    for match in _MARK.finditer(stem):
+        if match["row"] is None:
+            marks.setdefault(match["word"].lower(), match[0])
+        elif match["row"].isupper():
+            marks.setdefault("well", match[0])
+        elif match["row"].lower() in _LETTERS:
+            marks.setdefault(match["row"], match[0])
+    return marks
+
+
+def _count_time(stems: Sequence[str]) -> bool:
+    """Whether names hold a number of time, or differ in more than position, slice and channel."""
+    if any(_TIME.search(stem) for stem in stems):
+        return True
+    return len({_SLICE_OR_CHANNEL.sub("#", _MARK.sub("#", stem)) for stem in stems}) > 1
