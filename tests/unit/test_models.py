@@ -6,9 +6,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from cytolapse.cards import CHOSEN, CLASSES
 from cytolapse.models import (
-    CHOSEN,
-    CLASSES,
     NORMALISATION,
     Model,
     compress,

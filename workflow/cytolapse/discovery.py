@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from cytolapse.folders import list_images, natural_key
-from cytolapse.formats import FORMATS, ZARR, format_of, look_inside
+from cytolapse.folders import natural_key
+from cytolapse.formats import FORMATS, format_of, look_inside
+from cytolapse.writing import movie_files
 
 _ENDINGS = "|".join(ending[1:] for each in FORMATS for ending in each.endings)
 _MOVIE_ENDINGS = re.compile(rf"(\.ome)?\.({_ENDINGS})$", re.IGNORECASE)
@@ -168,18 +169,9 @@ def _own_stat(path: str | os.PathLike) -> list:
     """What tells that a path is not the one it was; of a folder the stats of all that is the movie in it."""
     if not os.path.isdir(path):
         return _stat_key(os.stat(path))
-    stats = [[name, *_stat_key(os.stat(os.path.join(path, name)))] for name in _movie_files(path)]
+    stats = [[name, *_stat_key(os.stat(os.path.join(path, name)))] for name in movie_files(path)]
     # The stats of a thousand frames would bloat the cache: their digest does.
     return [len(stats), hashlib.blake2b(repr(stats).encode(), digest_size=16).hexdigest()]
-
-
-def _movie_files(folder: str | os.PathLike) -> list[str]:
-    """The files that make a folder a movie, by their paths in it."""
-    if format_of(folder) is ZARR:
-        found = (os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)
-        return sorted(os.path.relpath(path, folder) for path in found)
-    notes = ["metadata.txt"] if os.path.isfile(os.path.join(folder, "metadata.txt")) else []
-    return [*list_images(folder), *notes]
 
 
 def fingerprint(path: str | os.PathLike, cache: dict) -> str:
@@ -219,7 +211,7 @@ def _beside(path: str | os.PathLike, name: str) -> str:
 
 def _fingerprint(path: str | os.PathLike, parts: list[str]) -> str:
     if os.path.isdir(path):
-        return _digest_of(path, _movie_files(path), _FRAME_EDGE_BYTES, _FRAME_BLOCKS)
+        return _digest_of(path, movie_files(path), _FRAME_EDGE_BYTES, _FRAME_BLOCKS)
     own = _digest_of(path, [""], _EDGE_BYTES, _BLOCKS)
     there = [name for name in parts if os.path.exists(_beside(path, name))]
     if not there:

@@ -16,6 +16,8 @@ from scipy.special import stdtrit
 LEAST_FIT_FRAMES = 3
 _LEAST_LAG1_FRAMES = 8
 _LEAST_MODEL_FRAMES = 5
+# A residual below this is what arithmetic leaves of none.
+ROUNDING = 1e-12
 
 # The lag-1 correlation is averaged over on Fisher's scale, where its error is
 # about the same everywhere.
@@ -246,7 +248,7 @@ def _likelihood(line: _Line) -> tuple[np.ndarray, np.ndarray]:
     oe, te = (one * error).sum(1), (time * error).sum(1)
     determinant = oo * tt - ot**2
     explained = (tt * oe**2 - 2 * ot * oe * te + oo * te**2) / determinant
-    squares = np.maximum((error * error).sum(1) - explained, np.finfo(float).tiny)
+    squares = np.maximum((error * error).sum(1) - explained, (n - 2) * ROUNDING**2)
     return -np.log(fresh).sum(1) - np.log(determinant) / 2 - (n - 2) / 2 * np.log(squares), squares
 
 

@@ -4,11 +4,14 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice, pairwise
 
-from cytolapse.planes import MovieRefused
+from cytolapse.planes import MovieIncomplete, MovieRefused
 
 IMAGE_ENDINGS = (".tif", ".tiff", ".png")
 
+# Frames that a message names.
+_NAMED = 10
 _NUMBER = re.compile(r"\d+")
 _TIME_WORDS = {"t", "time", "frame", "fr", "tp"}
 _OTHER_AXES = {
@@ -218,15 +221,18 @@ def _align(folder: str, numbered: dict[str, dict[int, str]], segment_channel: st
         (step,) = steps
         warnings = [*warnings, f"frames are numbered in steps of {step} and were taken as consecutive"]
     elif steps - {1}:
-        missing = sorted(set(range(frames[0], frames[-1])) - set(frames))
-        raise _hole(folder, missing, "")
+        # A number may be a date: what is missing is counted, not listed.
+        gaps = (number for last, number_after in pairwise(frames) for number in range(last + 1, number_after))
+        missing = frames[-1] - frames[0] + 1 - len(frames)
+        raise _hole(folder, list(islice(gaps, _NAMED)), missing, "")
     files: dict[str, list[str | None]] = {}
     for channel, of_number in numbered.items():
         extra = sorted(set(of_number) - set(frames))
         if extra:
             raise MovieRefused(
-                f"movie {folder}: channel {channel!r} has files for the frames {_numbers(extra)}, the segmented "
-                f"channel {segment_channel!r} has none there; copy them again, or wait until they are written"
+                f"movie {folder}: channel {channel!r} has files for the frames {_numbers(extra[:_NAMED], len(extra))}, "
+                f"the segmented channel {segment_channel!r} has none there; copy them again, or wait until they are "
+                "written"
             )
         files[channel] = [of_number.get(frame) for frame in frames]
         _check_regular(folder, channel, files[channel], frames)
@@ -237,7 +243,7 @@ def _check_regular(folder: str, channel: str, files: list[str | None], frames: l
     there = [index for index, name in enumerate(files) if name is not None]
     if not is_regular(there, len(files)):
         missing = [frames[index] for index, name in enumerate(files) if name is None]
-        raise _hole(folder, missing, f" of channel {channel!r}")
+        raise _hole(folder, missing[:_NAMED], len(missing), f" of channel {channel!r}")
 
 
 def is_regular(acquired: Sequence[int], frames: int) -> bool:
@@ -249,12 +255,12 @@ def is_regular(acquired: Sequence[int], frames: int) -> bool:
     return steps == {step} and acquired[-1] + step >= frames
 
 
-def _hole(folder: str, missing: Sequence[int], whose: str) -> MovieRefused:
-    return MovieRefused(
-        f"movie {folder}: the frames {_numbers(missing)}{whose} are missing; copy them again, or wait until they are "
-        "written; where they do not exist, renumber the files"
+def _hole(folder: str, first_missing: Sequence[int], missing: int, whose: str) -> MovieIncomplete:
+    return MovieIncomplete(
+        f"movie {folder}: the frames {_numbers(first_missing, missing)}{whose} are missing; copy them again, or wait "
+        "until they are written; where they do not exist, renumber the files"
     )
 
 
-def _numbers(numbers: Sequence[int], most: int = 10) -> str:
-    return ", ".join(map(str, numbers[:most])) + (f" and {len(numbers) - most} more" if len(numbers) > most else "")
+def _numbers(first: Sequence[int], count: int) -> str:
+    return ", ".join(map(str, first)) + (f" and {count - len(first)} more" if count > len(first) else "")

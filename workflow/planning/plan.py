@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 from cytolapse.annotations import annotations_digest, find_pairs
+from cytolapse.cards import read_card
 from cytolapse.discovery import MovieSource, find_movies, fingerprint
 from cytolapse.engines import ENGINES
 from cytolapse.files import atomic_path
@@ -336,7 +337,7 @@ class Plan:
         if model not in self._pixel_sizes_um:
             settings = self.settings["models"][model]
             card = Path(settings["weights"], "model.json") if "weights" in settings else None
-            known = json.loads(card.read_text()) if card else settings
+            known = read_card(card) if card else settings
             self._pixel_sizes_um[model] = known.get("pixel_size_um")
         return self._pixel_sizes_um[model]
 
