@@ -110,9 +110,10 @@ def one_frame() -> tuple[np.ndarray, np.ndarray]:
     return scene(labels), labels
 
 
-def one_pixel_field() -> tuple[np.ndarray, np.ndarray]:
-    """A movie of a single pixel."""
-    return np.full((FRAMES, 2, 1, 1), 500, np.uint16), np.ones((FRAMES, 1, 1), np.uint16)
+def tiny_field() -> tuple[np.ndarray, np.ndarray]:
+    """A field smaller than anything that is looked through it."""
+    labels = np.ones((FRAMES, 5, 3), np.uint16)
+    return scene(labels), labels
 
 
 def large_cells() -> tuple[np.ndarray, np.ndarray]:
@@ -142,7 +143,7 @@ SCENES: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {
     each.__name__: each
     for each in (
         *(no_cell, one_cell, one_cell_once, one_clump, one_large_clump, specks, blank_but_one),
-        *(all_one_grey_value_but_one_frame, dark_reporter, saturated, saturated_cells, one_frame, one_pixel_field),
+        *(all_one_grey_value_but_one_frame, dark_reporter, saturated, saturated_cells, one_frame, tiny_field),
         *(large_cells, same_size, everything_at_once),
     )
 }

@@ -33,7 +33,7 @@ REPOSITORY = Path(__file__).parents[2]
 MODEL = REPOSITORY / "resources/models/demo"
 CHANNELS = ["phase", "gfp"]
 OF_MOVIE = ("frames", "cells", "growth", "fits", "expression")
-PIXEL_UM, INTERVAL_MIN = 0.5, 5.0
+PIXEL_UM, INTERVAL_MIN = 0.1, 5.0
 
 
 def process(
