@@ -128,7 +128,7 @@ def test_a_link_that_leads_nowhere_is_refused_with_where_it_led(tmp_path):
 
 
 def test_a_name_that_the_file_system_does_not_take_is_refused(tmp_path):
-    assert "cannot be looked at (File name too long); correct its rights, or its name" in refusal(
+    assert "cannot be opened (File name too long); correct its rights, or its name" in refusal(
         tmp_path / f"{'x' * 300}.tif"
     )
 

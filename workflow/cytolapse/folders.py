@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
 
-from cytolapse.planes import MovieIncomplete, MovieRefused
+from cytolapse.planes import MovieIncomplete, MovieRefused, access_failed
 
 IMAGE_ENDINGS = (".tif", ".tiff", ".png")
 
@@ -51,10 +51,17 @@ class FolderLayout:
 
 
 def list_images(folder: str | os.PathLike) -> list[str]:
-    """Names of the images in a folder, hidden files left out, in natural order."""
+    """Names of the images in a folder, hidden files left out, in natural order.
+
+    A link that leads nowhere counts: left out, a movie would lack its frame and nobody would know.
+    """
     with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file()]
+        names = [entry.name for entry in entries if not entry.name.startswith(".") and _is_file(entry)]
     return sorted((name for name in names if name.lower().endswith(IMAGE_ENDINGS)), key=natural_key)
+
+
+def _is_file(entry: os.DirEntry) -> bool:
+    return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
 
 
 def natural_key(text: str) -> list[tuple[int, int, str]]:
@@ -72,10 +79,13 @@ def lay_out_folder(folder: str, channels: Sequence[str], segment_channel: str) -
     Raises
     ------
     MovieRefused
-        If there is no image, no file for a channel, a frame number is missing
+        If the folder cannot be read, there is no image, no file for a channel, a frame number is missing
         or there twice, or names follow more than one pattern.
     """
-    names = list_images(folder)
+    try:
+        names = list_images(folder)
+    except OSError as error:
+        raise access_failed(f"movie {folder}", error) from error
     if not names:
         raise MovieRefused(
             f"movie {folder}: is a folder without images; wanted files that end in {', '.join(IMAGE_ENDINGS)}"

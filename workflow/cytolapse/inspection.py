@@ -13,7 +13,7 @@ from cytolapse.files import atomic_path
 from cytolapse.folders import is_regular
 from cytolapse.formats import FORMATS, UNREAD, format_of
 from cytolapse.layouts import SHEET, Layout, lay_out_movie
-from cytolapse.planes import Described, MovieIncomplete, MovieRefused, pass_on
+from cytolapse.planes import Described, MovieIncomplete, MovieRefused, access_failed
 from cytolapse.projections import sharpest
 from cytolapse.writing import unchanged
 
@@ -159,18 +159,8 @@ def _check_request(path: str, axes: str | None, channels: Sequence[str], segment
 def _check_exists(path: str) -> None:
     try:
         os.stat(path)
-    except FileNotFoundError as error:
-        if os.path.islink(path):
-            raise MovieRefused(
-                f"movie {path}: is a link to {os.readlink(path)}, where there is nothing; restore that, or correct the "
-                "link"
-            ) from error
-        raise MovieRefused(f"movie {path}: there is no such file or folder") from error
     except OSError as error:
-        pass_on(error)
-        raise MovieRefused(
-            f"movie {path}: cannot be looked at ({error.strerror}); correct its rights, or its name"
-        ) from error
+        raise access_failed(f"movie {path}", error) from error
 
 
 def _sharpest_slices(layout: Layout, segment_channel: str) -> list[int]:

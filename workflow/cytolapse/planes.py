@@ -175,11 +175,24 @@ def too_few_planes(name: str, claimed: int, held: int) -> MovieIncomplete:
     )
 
 
+def access_failed(name: str, error: OSError) -> MovieRefused:
+    """The refusal of a file or folder that the file system does not give out; what may pass is raised again."""
+    pass_on(error)
+    path = error.filename
+    if isinstance(error, FileNotFoundError) and isinstance(path, str | os.PathLike) and os.path.islink(path):
+        return MovieRefused(
+            f"{name}: is a link to {os.readlink(path)}, where there is nothing; restore that, or correct the link"
+        )
+    if isinstance(error, FileNotFoundError):
+        return MovieRefused(f"{name}: there is no such file or folder")
+    return MovieRefused(f"{name}: cannot be opened ({error.strerror or error}); correct its rights, or its name")
+
+
 def opening_failed(name: str, what: str, error: Exception) -> MovieRefused:
     """The refusal of a file that its library cannot open; what may pass is raised again."""
     pass_on(error)
     if isinstance(error, PermissionError):
-        return MovieRefused(f"{name}: cannot be opened ({error.strerror or error})")
+        return access_failed(name, error)
     return MovieIncomplete(
         f"{name}: cannot be read as {what} ({type(error).__name__}: {error}); copy it again, wait until it is "
         "written, or export it as OME-TIFF"

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -86,12 +86,10 @@ def _check_same(path: str | os.PathLike, before: _State, finding: str) -> None:
 
 
 def _state(path: str | os.PathLike) -> _State:
-    """Files, their bytes and the newest time of change; what is gone meanwhile does not count."""
-    names = movie_files(path) if os.path.isdir(path) else [""]
+    """Files, their bytes and the newest time of change; what cannot be looked at does not count."""
     stats = []
-    for name in names:
-        try:
-            stats.append(os.stat(os.path.join(path, name) if name else path))
-        except OSError:
-            continue
+    with suppress(OSError):
+        for name in movie_files(path) if os.path.isdir(path) else [""]:
+            with suppress(OSError):
+                stats.append(os.stat(os.path.join(path, name) if name else path))
     return _State(len(stats), sum(stat.st_size for stat in stats), max((s.st_mtime_ns for s in stats), default=0))
