@@ -1,7 +1,11 @@
 """Files of every shape, and damaged ones: each ends in its pixels or in a verdict."""
 
+import os
+import pickle
 import random
+from pathlib import Path
 
+import mutation
 import numpy as np
 import pytest
 import tifffile
@@ -99,6 +103,53 @@ def test_damaged_files_are_accepted_or_refused_in_words(targets, name):
     assert [raised for raised, _ in outcome.crashes] == []
     assert outcome.counts["refused"] > 0
     assert outcome.memory_mb < MOST_MEMORY_MB
+
+
+def _raises() -> bool:
+    raise KeyError("scale")
+
+
+def _unpickles() -> bool:
+    return pickle.loads(pickle.dumps(Path)) is Path
+
+
+def _runs_a_command() -> bool:
+    return os.system("true") == 0
+
+
+def _evaluates() -> bool:
+    return eval("1 + 1") == 2
+
+
+def _never_ends() -> bool:
+    while True:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("does", "said"),
+    [
+        (_raises, "KeyError: 'scale'"),
+        (_unpickles, "a file was executed: pickle.find_class"),
+        (_runs_a_command, "a file was executed: os.system"),
+        (_evaluates, "a file was executed: exec"),
+        (_never_ends, "TimeoutError: not done after 0.1 s of work"),
+    ],
+)
+def test_what_no_file_may_bring_its_reader_to_is_seen(tmp_path, monkeypatch, does, said):
+    monkeypatch.setattr(mutation, "MOST_SECONDS", 0.1)
+    (tmp_path / "whole").write_bytes(b"whole")
+
+    def look() -> bool:
+        return (tmp_path / "whole").read_bytes() == b"whole" or does()
+
+    target = mutation.Target("a", [tmp_path / "whole"], lambda whole, chance: whole + b"!", look)
+    outcome = fuzz(target, 2, seed=1)
+
+    assert outcome.counts == {"crashed": 2}
+    assert all(said in raised for raised, _ in outcome.crashes)
+    assert outcome.crashes[0][1] == b"whole!"
+    assert (tmp_path / "whole").read_bytes() == b"whole"
 
 
 def test_a_description_of_anything_at_all_ends_in_a_verdict(tmp_path):
