@@ -5,6 +5,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+import tifffile
 from scenes import BACKGROUND, FRAMES, SCENES
 from throughout import OF_MOVIE, PIXEL_UM, nonsense, process
 
@@ -20,15 +21,15 @@ def run(tmp_path_factory):
     """A scene from its pixels to its report, once a module."""
 
     @cache
-    def once(name, by="labels"):
+    def once(name, by):
         folder = tmp_path_factory.mktemp(name)
         movie, labels = SCENES[name]()
         given = {"labels": labels} if by == "labels" else {"by": by}
-        done = process(folder, movie, **given, segment={"tile_px": 64, "overlap_px": 16})
+        done = process(folder, movie, **given, segment={"tile_px": 64, "overlap_px": 32})
         done.folder = folder
         return done
 
-    return once
+    return lambda name, by="labels": once(name, by)
 
 
 @pytest.mark.parametrize(("name", "by"), RUNS)
@@ -60,8 +61,8 @@ def test_a_rate_comes_with_its_error_and_a_doubling_time_only_where_there_is_gro
 def test_the_log_says_a_thing_once_and_python_warns_of_nothing(run, name, by):
     said = [line for line in run(name, by).said if not line.startswith("Pandas4Warning")]  # trackpy's own
 
-    assert len(said) == len(set(said)) <= 1
-    assert not any("Warning:" in line for line in said)
+    assert len(said) <= 1
+    assert [line for line in said if "Warning:" in line] == []
 
 
 @pytest.mark.parametrize(("name", "by"), RUNS)
@@ -198,11 +199,11 @@ def test_a_movie_of_one_frame_has_cells_and_no_rates(run):
     assert done.population["number_rate_per_h"].isna().all()
 
 
-def test_a_cell_larger_than_a_tile_is_found(run):
-    done, whole = run("large_cells", "network"), run("large_cells")
+def test_a_cell_larger_than_a_tile_is_drawn_as_in_one_tile(run, tmp_path):
+    tiled = tifffile.imread(run("large_cells", "network").folder / "m/labels.tif") > 0
+    process(tmp_path, SCENES["large_cells"]()[0], by="network", segment={"tile_px": 512})
 
-    found = done.cells.groupby("frame")["area_um2"].sum()
-    assert found.to_numpy() == pytest.approx(whole.cells["area_um2"].to_numpy(), rel=0.3)
+    assert np.mean(tiled == (tifffile.imread(tmp_path / "m/labels.tif") > 0)) > 0.9
 
 
 def test_cells_that_nobody_can_follow_are_many_short_tracks(run):

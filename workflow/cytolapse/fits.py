@@ -248,7 +248,7 @@ def _likelihood(line: _Line) -> tuple[np.ndarray, np.ndarray]:
     oe, te = (one * error).sum(1), (time * error).sum(1)
     determinant = oo * tt - ot**2
     explained = (tt * oe**2 - 2 * ot * oe * te + oo * te**2) / determinant
-    squares = np.maximum((error * error).sum(1) - explained, (n - 2) * ROUNDING**2)
+    squares = np.maximum((error * error).sum(1) - explained, np.finfo(float).tiny)
     return -np.log(fresh).sum(1) - np.log(determinant) / 2 - (n - 2) / 2 * np.log(squares), squares
 
 
@@ -257,7 +257,7 @@ def _covariance(line: _Line, believed: np.ndarray) -> tuple[float, float, float]
     log_weight, squares = _likelihood(line)
     log_weight = log_weight + believed
     weight = np.exp(log_weight - log_weight.max())
-    weight *= squares / (line.frames - 2) / weight.sum()
+    weight *= np.maximum(squares / (line.frames - 2), ROUNDING**2) / weight.sum()
     one, spread = np.ones(line.frames), line.x @ line.x
     level = weight @ _quadratic_form(one, one, line.frame) / line.frames**2
     both = weight @ _quadratic_form(one, line.x, line.frame) / (line.frames * spread)
