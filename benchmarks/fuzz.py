@@ -34,9 +34,9 @@ def fuzz_alone(name: str, rounds: int, seed: int, kept: Path) -> None:
         (target,) = (target for target in all_targets(Path(folder)) if target.name == name)
         outcome = fuzz(target, rounds, seed)
     for number, (raised, data) in enumerate(outcome.crashes):
-        place = kept / f"{name.replace(' ', '_').replace(',', '')}_{seed}_{number}"
-        place.with_suffix(".bin").write_bytes(data)
-        place.with_suffix(".txt").write_text(raised)
+        place = f"{name.replace(' ', '_').replace(',', '')}_{seed}_{number}"
+        (kept / f"{place}.bin").write_bytes(data)
+        (kept / f"{place}.txt").write_text(raised)
     print(json.dumps({**outcome.counts, "slowest_s": outcome.slowest_s, "memory_mb": outcome.memory_mb}))
 
 

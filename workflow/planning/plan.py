@@ -198,7 +198,9 @@ class Plan:
         for name, model in self.settings["models"].items():
             place = f"config: models.{name}"
             if "weights" in model:
-                missing = [f for f in ("weights.safetensors", "model.json") if not Path(model["weights"], f).is_file()]
+                missing = [
+                    f for f in ("weights.safetensors", "model.json") if not os.path.isfile(f"{model['weights']}/{f}")
+                ]
                 if missing:
                     wrong.append(f"{place}.weights: {model['weights']} holds no {' and no '.join(missing)}")
             else:
@@ -207,7 +209,7 @@ class Plan:
                 except (ValueError, OSError) as error:
                     wrong.append(f"{place}.annotations: {error}")
             start = self.start_from(name)
-            if start and start not in self._trained_weights() and not Path(start).is_file():
+            if start and start not in self._trained_weights() and not os.path.isfile(start):
                 wrong.append(f"{place}.start_from: {model['start_from']} holds no weights.safetensors")
         if wrong:
             raise ValueError("\n".join(wrong))
