@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # The library is found through the Snakefile; programs outside of it need the path.
 export PYTHONPATH := $(CURDIR)/workflow
 
-.PHONY: help demo test format rulegraph pins docs clean benchmark-accuracy benchmark-segmentation benchmark-tables benchmark-growth benchmark-tracking benchmark-rows benchmark-speed demo-model shipped-models env-cellpose env-stardist
+.PHONY: help demo test format rulegraph pins docs clean benchmark-accuracy benchmark-segmentation benchmark-tables benchmark-growth benchmark-tracking benchmark-rows benchmark-speed benchmark-fuzz demo-model shipped-models env-cellpose env-stardist
 
 help:
 	@echo "make demo                run the whole pipeline on simulated movies, then say where to look"
@@ -29,6 +29,7 @@ help:
 	@echo "make benchmark-growth    growth of the real colony of benchmark-accuracy (needs CYTOLAPSE_DATA)"
 	@echo "make benchmark-tracking  tracks and divisions, beside trackpy alone and LapTrack (needs CYTOLAPSE_DATA)"
 	@echo "make benchmark-rows      tables of ten million rows: memory and queries"
+	@echo "make benchmark-fuzz      thousands of damaged files: movies, models, config and sheets"
 	@echo "make benchmark-speed     times and memory (needs CYTOLAPSE_DATA)"
 	@echo "make clean               remove results of the demo"
 
@@ -115,6 +116,11 @@ benchmark-rows: $(VENV)/ready-dev
 
 benchmark-speed: $(VENV)/ready-dev
 	python benchmarks/speed.py
+
+# TARGETS="PNG config.yaml" fuzzes these alone.
+benchmark-fuzz: export OMP_NUM_THREADS = 1
+benchmark-fuzz: $(VENV)/ready-dev
+	python benchmarks/fuzz.py $(TARGETS)
 
 # PARTS="given_sim own_hela" runs these alone; own_... wants what benchmark-accuracy leaves in bench/accuracy.
 benchmark-tracking: export OMP_NUM_THREADS = 1

@@ -110,8 +110,9 @@ def write_model(folder: Path, architecture: str) -> Path:
     """A model with random weights."""
     import torch
 
+    from cytolapse.cards import CLASSES
     from cytolapse.judgement import USUAL_CUTS
-    from cytolapse.models import CLASSES, NORMALISATION, Model, save_model
+    from cytolapse.models import NORMALISATION, Model, save_model
     from cytolapse.networks import build_network
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from cytolapse.models import CLASSES, NORMALISATION, Model
+from cytolapse.cards import CLASSES
+from cytolapse.models import NORMALISATION, Model
 from cytolapse.networks import build_network
 
 LINEAR = {**NORMALISATION, "log_gain": 0.0}

@@ -14,8 +14,9 @@ from drawn import TRAIN, several
 
 from cytolapse import training
 from cytolapse.acceptance import train_model, train_or_keep
+from cytolapse.cards import CHOSEN
 from cytolapse.checkpoints import TrainingInterrupted
-from cytolapse.models import CHOSEN, load_model, save_model
+from cytolapse.models import load_model, save_model
 from cytolapse.progress import Progress
 from cytolapse.training import TrainingRejected
 from planning.digests import WORKFLOW, _reached

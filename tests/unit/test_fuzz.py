@@ -1,14 +1,19 @@
 """Files of every shape, and damaged ones: each ends in its pixels or in a verdict."""
 
+import os
+import pickle
 import random
+from pathlib import Path
 
+import mutation
 import numpy as np
 import pytest
 import tifffile
+from fuzztargets import all_targets
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mutation import MOST_MEMORY_MB, fuzz
 from recorded import accepted, frames_folder, inspect, picture, read_all, stack, write_tiff
-from test_omezarr import write_image
 
 from cytolapse.formats import look_inside
 
@@ -72,56 +77,79 @@ def test_a_folder_of_any_numbering_gives_its_pixels_back(
     np.testing.assert_array_equal(read_all(accepted(folder, names), squeeze=False), truth)
 
 
-def damaged(whole: bytes, chance: random.Random) -> bytes:
-    """A copy with a few bytes overwritten, or cut, or with a part repeated."""
-    data = bytearray(whole)
-    kind = chance.randrange(4)
-    if kind == 0:
-        return bytes(data[: chance.randrange(len(data))])
-    if kind == 1:
-        place = chance.randrange(len(data))
-        return bytes(data[:place] + data[max(0, place - 64) : place] + data[place:])
-    for _ in range(chance.randrange(1, 6)):
-        place = chance.randrange(max(1, len(data) - 8))
-        patch = chance.choice([b"\0" * 4, b"\xff" * 4, b"\x7f\xff\xff\xff", chance.randbytes(2), chance.randbytes(8)])
-        data[place : place + len(patch)] = patch
-    return bytes(data)
+@pytest.fixture(scope="module")
+def targets(tmp_path_factory):
+    """What reads files that users bring, by name."""
+    return {target.name: target for target in all_targets(tmp_path_factory.mktemp("whole"))}
 
 
-def test_damaged_tiffs_of_every_kind_end_in_a_verdict(tmp_path):
-    chance = random.Random(6)
-    write_tiff(tmp_path / "a.ome.tif", stack(3, 2), metadata={"axes": "TCYX"}, compression="lzw")
-    write_tiff(tmp_path / "b.tif", stack(3, 2), imagej=True, metadata={"axes": "TCYX"})
-    write_tiff(tmp_path / "c.tif", stack(3, 2), bigtiff=True, tile=(16, 16), metadata={"axes": "TCYX"})
-    for name in ("a.ome.tif", "b.tif", "c.tif"):
-        whole = (tmp_path / name).read_bytes()
-        for _ in range(70):
-            (tmp_path / f"x_{name}").write_bytes(damaged(whole, chance))
-            assert inspect(tmp_path / f"x_{name}", ("a", "b"), z="max")["status"] in ("ok", "refused")
-            look_inside(tmp_path / f"x_{name}")
+ROUNDS = {
+    **dict.fromkeys(["OME-TIFF", "ImageJ TIFF", "BigTIFF in tiles", "plain TIFF, deflated", "PNG"], 60),
+    **dict.fromkeys(["OME-Zarr 0.4", "OME-Zarr 0.5"], 30),
+    **dict.fromkeys(["model file", "metadata of the model file", "model.json", "model.json, planned"], 30),
+    **dict.fromkeys(["config.yaml", "config.yaml, values"], 60),
+    **dict.fromkeys(["experiments.tsv", "movies.tsv", "events.tsv", "list.txt"], 30),
+}
 
 
-def test_damaged_pngs_end_in_a_verdict(tmp_path):
-    chance = random.Random(7)
-    folder = frames_folder(tmp_path / "m", {f"t{t}.png": picture(t) for t in range(2)})
-    whole = (folder / "t1.png").read_bytes()
-    for _ in range(100):
-        (folder / "t1.png").write_bytes(damaged(whole, chance))
-        assert inspect(folder)["status"] in ("ok", "refused")
+def test_everything_that_is_fuzzed_is_fuzzed_here(targets):
+    assert set(targets) == set(ROUNDS)
 
 
-@pytest.mark.parametrize("version", ["0.4", "0.5"])
-def test_damaged_zarrs_end_in_a_verdict(tmp_path, version):
-    chance = random.Random(8)
-    folder = write_image(tmp_path / "m.ome.zarr", stack(2), "tyx", version)
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    for _ in range(60):
-        path = chance.choice(files)
-        whole = path.read_bytes()
-        path.write_bytes(damaged(whole, chance))
-        assert inspect(folder)["status"] in ("ok", "refused")
-        look_inside(folder)
-        path.write_bytes(whole)
+@pytest.mark.parametrize("name", ROUNDS)
+def test_damaged_files_are_accepted_or_refused_in_words(targets, name):
+    outcome = fuzz(targets[name], ROUNDS[name], seed=6)
+
+    assert [raised for raised, _ in outcome.crashes] == []
+    assert outcome.counts["refused"] > 0
+    assert outcome.memory_mb < MOST_MEMORY_MB
+
+
+def _raises() -> bool:
+    raise KeyError("scale")
+
+
+def _unpickles() -> bool:
+    return pickle.loads(pickle.dumps(Path)) is Path
+
+
+def _runs_a_command() -> bool:
+    return os.system("true") == 0
+
+
+def _evaluates() -> bool:
+    return eval("1 + 1") == 2
+
+
+def _never_ends() -> bool:
+    while True:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("does", "said"),
+    [
+        (_raises, "KeyError: 'scale'"),
+        (_unpickles, "a file was executed: pickle.find_class"),
+        (_runs_a_command, "a file was executed: os.system"),
+        (_evaluates, "a file was executed: exec"),
+        (_never_ends, "TimeoutError: not done after 0.1 s of work"),
+    ],
+)
+def test_what_no_file_may_bring_its_reader_to_is_seen(tmp_path, monkeypatch, does, said):
+    monkeypatch.setattr(mutation, "MOST_SECONDS", 0.1)
+    (tmp_path / "whole").write_bytes(b"whole")
+
+    def look() -> bool:
+        return (tmp_path / "whole").read_bytes() == b"whole" or does()
+
+    target = mutation.Target("a", [tmp_path / "whole"], lambda whole, chance: whole + b"!", look)
+    outcome = fuzz(target, 2, seed=1)
+
+    assert outcome.counts == {"crashed": 2}
+    assert all(said in raised for raised, _ in outcome.crashes)
+    assert outcome.crashes[0][1] == b"whole!"
+    assert (tmp_path / "whole").read_bytes() == b"whole"
 
 
 def test_a_description_of_anything_at_all_ends_in_a_verdict(tmp_path):

@@ -168,6 +168,20 @@ def test_the_library_knows_neither_snakemake_nor_the_terminal():
         assert not re.search(r"^\s*print\(", text, flags=re.MULTILINE), path
 
 
+def test_nothing_that_is_read_from_a_file_can_be_executed():
+    modules = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
+    builtins = {"eval", "exec", "compile", "__import__"}
+    of_modules = {f"yaml.{name}" for name in ("load", "load_all", "full_load", "unsafe_load")}
+    of_modules |= {"torch.load", "torch.jit.load", "os.system", "os.popen"}
+    for path in (REPOSITORY / "workflow").rglob("*.py"):
+        assert not modules & set(imports(path)), path
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                assert called not in builtins | of_modules, f"{path}: {called}"
+                assert not {"allow_pickle", "shell"} & {keyword.arg for keyword in node.keywords}, f"{path}: {called}"
+
+
 def test_the_changelog_and_the_citation_name_the_version():
     assert f"## {cytolapse.__version__}" in (REPOSITORY / "CHANGELOG.md").read_text()
     assert yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())["version"] == cytolapse.__version__

@@ -114,6 +114,26 @@ def test_two_masks_that_become_one_are_found_with_both_times_reversed():
     assert follow_through(cells, max_repair_frames=0).merged[0].hidden_after >= 0
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_no_cell_is_in_two_places_at_once_where_nothing_can_be_followed(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    rows = [
+        (frame, label, *rng.uniform(0, 60, 2), rng.uniform(5, 160))
+        for frame in range(7)
+        for label in range(1, rng.integers(20, 45))
+    ]
+    objects = drawn(*rows)
+
+    tracks, lineage, repairs = linked(tmp_path, objects, frames=7)
+
+    places = [(frame, track) for (frame, _), track in tracks.items()]
+    assert len(places) == len(set(places))
+    pieces = repairs[repairs["kind"] == "split"]
+    assert len(tracks) + len(pieces) == len(objects)
+    assert set(lineage.index) == set(tracks.values())
+    assert set(repairs["track"]) <= set(lineage.index)
+
+
 def test_rows_without_a_track_are_left_out_when_tracks_change():
     objects = drawn(*neighbours(3))
     cells = arrange_cells(objects, pd.DataFrame({**objects[["frame", "label"]], "track": objects["label"]}))

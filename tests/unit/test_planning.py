@@ -561,3 +561,22 @@ def test_a_row_of_a_movie_that_is_gone_is_no_error_while_its_results_are_there(p
     plan.check_all()
 
     assert plan.stale_folders() == ["results/night1/a"]
+
+
+@pytest.mark.parametrize(
+    ("sheet", "why"),
+    [("movies", "Is a directory"), ("x" * 300, "File name too long"), ("a\0b", "embedded null byte")],
+)
+def test_a_sheet_that_is_no_file_of_text_is_refused(project, sheet, why):
+    said = refusal(project | {"experiments": sheet})
+
+    assert f"cannot be read ({why}); name a file of text in config.yaml (key experiments)" in said
+
+
+@pytest.mark.parametrize("folder", ["nowhere", "x" * 300, "a\0b"])
+def test_weights_that_cannot_be_there_are_refused(project, folder):
+    said = refusal(project | {"models": {"nuclei": {"weights": folder}}})
+
+    assert f"config: models.nuclei.weights: {folder} holds no weights.safetensors and no model.json" in said
+    said = refusal(project | {"models": {**project["models"], "more": {"annotations": "movies", "start_from": folder}}})
+    assert f"config: models.more.start_from: {folder} holds no weights.safetensors" in said

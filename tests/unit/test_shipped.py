@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cytolapse.models import CHOSEN, load_model, weights_digest
+from cytolapse.cards import CHOSEN
+from cytolapse.models import load_model, weights_digest
 
 MODELS = Path(__file__).parents[2] / "resources/models"
 

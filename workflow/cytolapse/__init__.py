@@ -1,8 +1,8 @@
 """Cytolapse: time-lapse movies of living cells to tables of growth and expression.
 
-The modules, in the order in which they may import each other: files, logs, tables,
+The modules, in the order in which they may import each other: files, logs, cards, tables,
 provenance, planes, scales, png, tiff, omexml, micromanager, tiffnotes, nikon, zeiss,
-leica, omezarr, formats, positions, folders, projections, axes, layouts, inspection,
+leica, omezarr, formats, positions, folders, writing, projections, axes, layouts, inspection,
 discovery, movies, masks, annotations, annotation_checks, crowding, augmentation,
 networks, models, scaling, checkpoints, devices, prediction, diameters, segmentation,
 labeling, labels, thresholding, labelimages, exchange, engines, targets, progress,

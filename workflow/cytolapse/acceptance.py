@@ -13,12 +13,13 @@ import torch
 
 from cytolapse.annotation_checks import check_masks
 from cytolapse.annotations import Annotation, annotations_digest, find_pairs, read_pairs
+from cytolapse.cards import CHOSEN, read_card
 from cytolapse.checkpoints import Checkpoints
 from cytolapse.devices import choose_device
 from cytolapse.files import atomic_path
 from cytolapse.judgement import draw_roc
 from cytolapse.learning import choose_precision
-from cytolapse.models import CHOSEN, Model, load_model, save_model, weights_digest
+from cytolapse.models import Model, load_model, save_model, weights_digest
 from cytolapse.progress import write_course, write_tsv
 from cytolapse.training import TrainingRejected, train
 
@@ -136,11 +137,14 @@ def _archive(model: Model, folder: Path) -> None:
     for number in itertools.count(1):
         kept = folder / (digest if number == 1 else f"{digest}-{number}")
         try:
-            there = json.loads((kept / "model.json").read_text())
+            there = read_card(kept / "model.json")
         except FileNotFoundError:
             kept.mkdir(parents=True, exist_ok=True)
             save_model(model, kept / "weights.safetensors", kept / "model.json", half=False)
             return
+        except ValueError as error:
+            log.warning("%s: the model is kept beside it", error)
+            continue
         if all(there.get(key) == getattr(model, key) for key in (*CHOSEN, "pixel_size_um", "cell_area_px", "scale")):
             return
 

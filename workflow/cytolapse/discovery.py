@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from cytolapse.formats import FORMATS, ZARR, format_of, look_inside
-from cytolapse.positions import files_of_positions, list_images, natural_key
+from cytolapse.formats import FORMATS, format_of, look_inside
+from cytolapse.positions import files_of_positions, movie_files, natural_key
 
 _ENDINGS = "|".join(ending[1:] for each in FORMATS for ending in each.endings)
 _MOVIE_ENDINGS = re.compile(rf"(\.ome)?\.({_ENDINGS})$", re.IGNORECASE)
@@ -175,7 +175,7 @@ def _cached_positions(path: Path, cache: dict) -> int:
         return 1
     before = cache.get(str(path))
     try:
-        return _looked_inside(path, cache, str(path), _movie_files(path))["positions"]
+        return _looked_inside(path, cache, str(path), movie_files(path))["positions"]
     except OSError:
         # It may pass: not remembered, so that the next run looks again.
         return before.get("positions", 1) if isinstance(before, dict) else 1
@@ -201,19 +201,6 @@ def _own_stat(path: str | os.PathLike, files: list[str] | None) -> list:
     stats = [[name, *_stat_key(os.stat(os.path.join(path, name)))] for name in files]
     # The stats of a thousand frames would bloat the cache: their digest does.
     return [len(stats), hashlib.blake2b(repr(stats).encode(), digest_size=16).hexdigest()]
-
-
-def _movie_files(
-    path: str | os.PathLike, position: int | str | None = None, channels: Sequence[str] = ()
-) -> list[str] | None:
-    """The files that make a folder a movie, by their paths in it; None of a file."""
-    if not os.path.isdir(path):
-        return None
-    if format_of(path) is ZARR:
-        found = (os.path.join(place, name) for place, _, names in os.walk(path) for name in names)
-        return sorted(os.path.relpath(each, path) for each in found)
-    images = files_of_positions(path, channels).get(position, []) if isinstance(position, str) else list_images(path)
-    return [*images, *(["metadata.txt"] if os.path.isfile(os.path.join(path, "metadata.txt")) else [])]
 
 
 def fingerprint(
@@ -242,7 +229,7 @@ def fingerprint(
         Hexadecimal; 'unreadable' with the reason where the file cannot be read.
     """
     try:
-        files = _movie_files(path, position, channels)
+        files = movie_files(path, position, channels)
         key = f"{path}//{position}" if isinstance(position, str) else str(path)
         entry = _looked_inside(path, cache, key, files)
         parts = entry["parts"]

@@ -16,6 +16,8 @@ from scipy.special import stdtrit
 LEAST_FIT_FRAMES = 3
 _LEAST_LAG1_FRAMES = 8
 _LEAST_MODEL_FRAMES = 5
+# A residual below this is what arithmetic leaves of none.
+ROUNDING = 1e-12
 
 # The lag-1 correlation is averaged over on Fisher's scale, where its error is
 # about the same everywhere.
@@ -255,7 +257,7 @@ def _covariance(line: _Line, believed: np.ndarray) -> tuple[float, float, float]
     log_weight, squares = _likelihood(line)
     log_weight = log_weight + believed
     weight = np.exp(log_weight - log_weight.max())
-    weight *= squares / (line.frames - 2) / weight.sum()
+    weight *= np.maximum(squares / (line.frames - 2), ROUNDING**2) / weight.sum()
     one, spread = np.ones(line.frames), line.x @ line.x
     level = weight @ _quadratic_form(one, one, line.frame) / line.frames**2
     both = weight @ _quadratic_form(one, line.x, line.frame) / (line.frames * spread)

@@ -4,10 +4,13 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice, pairwise
 
-from cytolapse.planes import MovieRefused
+from cytolapse.planes import MovieIncomplete, MovieRefused, access_failed
 from cytolapse.positions import IMAGE_ENDINGS, POSITION_WORDS, channel_pattern, list_images, split_positions
 
+# Frames that a message names.
+_NAMED = 10
 _NUMBER = re.compile(r"\d+")
 _TIME_WORDS = {"t", "time", "timepoint", "tp", "frame", "fr"}
 _SLICE_WORDS = {"z", "slice", "zslice", "plane"}
@@ -63,10 +66,14 @@ def lay_out_folder(
     Raises
     ------
     MovieRefused
-        If there is no image, no file for a channel, a frame number or a slice
-        is missing or there twice, or names follow more than one pattern.
+        If the folder cannot be read, there is no image, no file for a channel,
+        a frame number or a slice is missing or there twice, or names follow
+        more than one pattern.
     """
-    names = list_images(folder)
+    try:
+        names = list_images(folder)
+    except OSError as error:
+        raise access_failed(f"movie {folder}", error) from error
     if not names:
         raise MovieRefused(
             f"movie {folder}: is a folder without images; wanted files that end in {', '.join(IMAGE_ENDINGS)}"
@@ -263,11 +270,10 @@ def _align(
         (step,) = steps
         warnings = [*warnings, f"frames are numbered in steps of {step} and were taken as consecutive"]
     elif steps - {1}:
-        missing = sorted(set(range(frames[0], frames[-1])) - set(frames))
-        raise MovieRefused(
-            f"movie {folder}: the frames {_numbers(missing)} are missing; copy them again, or wait until they are "
-            "written; where they do not exist, renumber the files"
-        )
+        # A number may be a date: what is missing is counted, not listed.
+        gaps = (number for last, number_after in pairwise(frames) for number in range(last + 1, number_after))
+        missing = frames[-1] - frames[0] + 1 - len(frames)
+        raise _hole(folder, list(islice(gaps, _NAMED)), missing)
     slices = sorted({z for of_number in numbered.values() for _, z in of_number})
     files: dict[str, list[list[str | None]]] = {}
     for channel, of_number in numbered.items():
@@ -275,8 +281,9 @@ def _align(
         extra = sorted(there - set(frames))
         if extra:
             raise MovieRefused(
-                f"movie {folder}: channel {channel!r} has files for the frames {_numbers(extra)}, the segmented "
-                f"channel {segment_channel!r} has none there; copy them again, or wait until they are written"
+                f"movie {folder}: channel {channel!r} has files for the frames {_numbers(extra[:_NAMED], len(extra))}, "
+                f"the segmented channel {segment_channel!r} has none there; copy them again, or wait until they are "
+                "written"
             )
         _check_slices(folder, channel, of_number)
         files[channel] = [[of_number.get((frame, z)) for z in slices] for frame in frames]
@@ -284,8 +291,8 @@ def _align(
         if not is_regular([index for index, frame in enumerate(frames) if frame in there], len(frames)):
             warnings = [
                 *warnings,
-                f"channel {channel!r} has no file of the frames numbered {_numbers(missing)}, which follow no rhythm: "
-                "taken as not acquired",
+                f"channel {channel!r} has no file of the frames numbered {_numbers(missing[:_NAMED], len(missing))}, "
+                "which follow no rhythm: taken as not acquired",
             ]
     return FolderLayout("channel_files", files, warnings)
 
@@ -299,7 +306,7 @@ def _check_slices(folder: str, channel: str, of_number: Mapping[Place, str]) -> 
     slices = sorted({z for _, z in of_number})
     missing = next(((frame, z) for frame in _frames(of_number) for z in slices if (frame, z) not in of_number), None)
     if missing is not None:
-        raise MovieRefused(
+        raise MovieIncomplete(
             f"movie {folder}: slice {missing[1]} of frame {missing[0]} of channel {channel!r} is missing; copy the "
             "files again, or wait until they are written"
         )
@@ -314,5 +321,12 @@ def is_regular(acquired: Sequence[int], frames: int) -> bool:
     return steps == {step} and acquired[-1] + step >= frames
 
 
-def _numbers(numbers: Sequence[int], most: int = 10) -> str:
-    return ", ".join(map(str, numbers[:most])) + (f" and {len(numbers) - most} more" if len(numbers) > most else "")
+def _hole(folder: str, first_missing: Sequence[int], missing: int) -> MovieIncomplete:
+    return MovieIncomplete(
+        f"movie {folder}: the frames {_numbers(first_missing, missing)} are missing; copy them again, or wait "
+        "until they are written; where they do not exist, renumber the files"
+    )
+
+
+def _numbers(first: Sequence[int], count: int) -> str:
+    return ", ".join(map(str, first)) + (f" and {count - len(first)} more" if count > len(first) else "")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from cytolapse.omexml import ome_files, ome_positions
 from cytolapse.omezarr import is_zarr
-from cytolapse.planes import ContainerPlanes, Described, MovieRefused, Planes, pass_on
+from cytolapse.planes import ContainerPlanes, Described, Planes, access_failed, pass_on
 from cytolapse.png import PngPlanes
 from cytolapse.tiff import TiffPlanes
 from cytolapse.tiffnotes import describe_tiff
@@ -98,8 +98,7 @@ def open_planes(path: str | os.PathLike) -> Planes:
     try:
         return PngPlanes(path) if str(path).lower().endswith(".png") else (found or TIFF).open(path)
     except OSError as error:
-        pass_on(error)
-        raise MovieRefused(f"movie {path}: cannot be opened ({error.strerror or error})") from error
+        raise access_failed(f"movie {path}", error) from error
 
 
 def describe(planes: Planes) -> list[Described]:

@@ -14,8 +14,9 @@ from cytolapse.files import atomic_path
 from cytolapse.folders import is_regular
 from cytolapse.formats import FORMATS, UNREAD, format_of
 from cytolapse.layouts import Layout, lay_out_movie
-from cytolapse.planes import Described, MovieRefused, pass_on
+from cytolapse.planes import Described, MovieIncomplete, MovieRefused, access_failed
 from cytolapse.projections import sharpest
+from cytolapse.writing import unchanged
 
 logger = logging.getLogger(__name__)
 
@@ -96,20 +97,27 @@ def inspect_movie(
     }
     try:
         _check_request(str(path), axes, channels, segment_channel)
-        layout = lay_out_movie(info)
-        try:
-            if layout.slices > 1 and z_projection == "focus":
-                layout.focus_slices = _sharpest_slices(layout, segment_channel)
-            _compare_channels(layout)
-            found = {**_scales(layout, info, stated), **_scan(layout, info), "focus_slices": layout.focus_slices}
-        finally:
-            layout.close()
-        return {**info, **found, "status": "ok", "warnings": layout.warnings}
+        with unchanged(path, position, channels):
+            found = _found(info, stated)
+        return {**info, **found, "status": "ok"}
     except MovieRefused as refusal:
         if on_bad_movie == "stop":
             raise
         logger.warning("refused: %s", refusal)
         return {**info, "reason": str(refusal)}
+
+
+def _found(info: Mapping, stated: Sequence[str]) -> dict:
+    """What reading all of a movie shows, by keys of movie.json."""
+    layout = lay_out_movie(info)
+    try:
+        if layout.slices > 1 and info["z_projection"] == "focus":
+            layout.focus_slices = _sharpest_slices(layout, info["segment_channel"])
+        _compare_channels(layout)
+        found = {**_scales(layout, info, stated), **_scan(layout, info)}
+    finally:
+        layout.close()
+    return {**found, "focus_slices": layout.focus_slices, "warnings": layout.warnings}
 
 
 def write_info(info: Mapping, path: str | os.PathLike) -> None:
@@ -154,18 +162,8 @@ def _check_request(path: str, axes: str | None, channels: Sequence[str], segment
 def _check_exists(path: str) -> None:
     try:
         os.stat(path)
-    except FileNotFoundError as error:
-        if os.path.islink(path):
-            raise MovieRefused(
-                f"movie {path}: is a link to {os.readlink(path)}, where there is nothing; restore that, or correct the "
-                "link"
-            ) from error
-        raise MovieRefused(f"movie {path}: there is no such file or folder") from error
     except OSError as error:
-        pass_on(error)
-        raise MovieRefused(
-            f"movie {path}: cannot be looked at ({error.strerror}); correct its rights, or its name"
-        ) from error
+        raise access_failed(f"movie {path}", error) from error
 
 
 def _compare_channels(layout: Layout) -> None:
@@ -267,7 +265,7 @@ def _acquired(layout: Layout, looks: Mapping[str, _Look], segment_channel: str) 
             f"{_ranges(segmented.absent)}; segment a channel of every frame ({SHEET}, column segment_channel)"
         )
     if segmented.zero:
-        raise MovieRefused(
+        raise MovieIncomplete(
             f"movie {layout.path}: the segmented channel {segment_channel!r} is all zeros at the frames "
             f"{_ranges(segmented.zero)} of {layout.frames}: the acquisition was stopped early, or the copy is not "
             "complete; copy it again, or save the frames there are as a movie of their own"

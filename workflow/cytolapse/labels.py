@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from cytolapse.cards import CHOSEN, read_card
 from cytolapse.labeling import label_cells, least_area_px, mean_probability
 from cytolapse.masks import LabelledFrame, write_labels, write_no_labels
 from cytolapse.movies import StackReader
@@ -75,7 +76,7 @@ def label_movie(
     if info["status"] == "refused":
         write_no_labels(labels_path, confidence_path, {"label": provenance} if provenance else {})
         return
-    card = json.loads(Path(model_json).read_text())
+    card = read_card(model_json, ("cell_area_px", *CHOSEN))
     given = {
         "threshold": threshold,
         "split_depth": split_depth,

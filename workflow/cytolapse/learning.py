@@ -20,10 +20,11 @@ from tqdm import tqdm
 
 from cytolapse.annotations import Annotation
 from cytolapse.augmentation import augment
+from cytolapse.cards import CLASSES
 from cytolapse.checkpoints import Checkpoints, Snapshot
 from cytolapse.crowding import Donor, cut_donors
 from cytolapse.devices import choose_device
-from cytolapse.models import CLASSES, NORMALISATION, compress, load_model, normalisation_limits, normalise
+from cytolapse.models import NORMALISATION, compress, load_model, normalisation_limits, normalise
 from cytolapse.networks import build_network
 from cytolapse.progress import Progress, Row, Work
 from cytolapse.scaling import resize_images, resize_labels, scaled_shape

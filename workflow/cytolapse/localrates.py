@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cytolapse.fits import Track
+from cytolapse.fits import ROUNDING, Track
 
 # What is averaged over, in units of the median track: its span, and noise over span.
 _MEMORIES = (1 / 8, 1 / 4, 1 / 2, 1.0)
@@ -168,7 +168,9 @@ def _learn(tracks: Sequence[Track], residual_lag1: float, swings: Sequence[float
         constant = constant + len(values) * solved.log_constant
     of_tracks, free = np.concatenate(squares, axis=1), np.array(degrees, float)
     usual = float(np.median(free))
-    variance = np.array([_scale(each, free, usual) for each in of_tracks])
+    largest = max(float(np.abs(track.size).max()) for track in chosen)
+    least = (ROUNDING * (largest or 1.0)) ** 2
+    variance = np.array([_scale(each, free, usual, least) for each in of_tracks])
     fit = (usual + free) * np.log1p(of_tracks / (usual * variance[:, None])) + free * np.log(variance[:, None])
     assumed = -(((z[:, 0, 0] - np.arctanh(residual_lag1)) / _ASSUMED_SPREAD_Z) ** 2) / 2
     log_weight = constant - fit.sum(axis=1) / 2 + assumed
@@ -178,12 +180,12 @@ def _learn(tracks: Sequence[Track], residual_lag1: float, swings: Sequence[float
     return _Movie(_Models(*(each[likely] for each in models)), weight, variance[likely], usual)
 
 
-def _scale(squares: np.ndarray, degrees: np.ndarray, usual: float) -> float:
+def _scale(squares: np.ndarray, degrees: np.ndarray, usual: float, least: float) -> float:
     """Variance of the noise where that of tracks scatters as an inverse chi-square of `usual` degrees."""
-    variance = max(float(np.median(squares / degrees)), np.finfo(float).tiny)
+    variance = max(float(np.median(squares / degrees)), least)
     for _ in range(20):
         trust = (usual + degrees) / (usual + squares / variance)
-        variance = max(float(trust @ squares / degrees.sum()), np.finfo(float).tiny)
+        variance = max(float(trust @ squares / degrees.sum()), least)
     return variance
 
 

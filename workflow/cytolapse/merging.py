@@ -229,9 +229,31 @@ def follow_through(cells: Cells, *, max_repair_frames: int) -> Threads:
                 pieces += _pieces(cells, track, born, before, visible)
             else:
                 merged.append(Merged(before, other, -1, -1))
+    track, undone = _without_contradictions(cells, track, np.array(pieces, np.int64).reshape(-1, 2))
+    merged = [each for each in merged if not undone[[row for row in each if row >= 0]].any()]
+    pieces = [pair for pair in pieces if not undone[list(pair)].any()]
     for piece, _ in pieces:
         track[piece] = -1
     return Threads(track, merged, np.array(pieces, np.int64).reshape(-1, 2))
+
+
+def _without_contradictions(cells: Cells, track: np.ndarray, pieces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The threads without those that would be in two places at once, and which rows were taken back to their tracks.
+
+    Where little can be followed, joints that fit one by one need not fit together.
+    """
+    undone = np.zeros(len(track), bool)
+    while True:
+        track = np.where(undone, cells.track, track)
+        cells_own = np.ones(len(track), bool)
+        cells_own[pieces[~undone[pieces].any(axis=1), 0]] = False
+        rows = np.flatnonzero(cells_own)
+        rows = rows[np.lexsort((cells.frame[rows], track[rows]))]
+        twice = (np.diff(track[rows]) == 0) & (np.diff(cells.frame[rows]) == 0)
+        if not twice.any():
+            return track, undone
+        numbers = track[rows[1:][twice]]
+        undone |= np.isin(track, numbers) | np.isin(cells.track, numbers)
 
 
 def _still_inside(cells: Cells, waiting: list[tuple[int, int]], part: int) -> list[tuple[int, int]]:

@@ -18,17 +18,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from cytolapse.cards import CHOSEN, check_card
 from cytolapse.files import atomic_path
 from cytolapse.networks import ARCHITECTURES, build_network
 
 FORMAT = "1"
-CLASSES = ("cell", "edge")
 # From 0 (the darkest 1 %) to 1 (the brightest 0.2 %); beyond that a cell in mitosis or a speck of dirt is cut off.
 # The logarithm then lifts cells that express little: one of 3 % of the brightest is shown at 15 %.
 NORMALISATION = {"kind": "percentile", "low": 1.0, "high": 99.8, "clip": [-1.0, 4.0], "log_gain": 20.0}
-
-CHOSEN = ("threshold", "split_depth", "split_neck", "min_confidence")
-"""Settings of labelling that a model brings along, as chosen in training; the configuration may say otherwise."""
 
 # One entry holds all: safetensors writes several in an order that changes from run to run.
 ENTRY = "cytolapse"
@@ -183,9 +180,9 @@ def load_model(weights_path: str | os.PathLike) -> Model:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is not safetensors, lacks a key, names an architecture
-        that this version does not have, or holds tensors that do not fit it
-        or are not those that were saved.
+        If the file is not safetensors, lacks a key or holds a value that no
+        model has, names an architecture that this version does not have, or
+        holds tensors that do not fit it or are not those that were saved.
     """
     if not os.path.isfile(weights_path):
         raise FileNotFoundError(
@@ -236,16 +233,12 @@ def _read(weights_path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Te
         )
     try:
         metadata = json.loads(entries[ENTRY])
-    except json.JSONDecodeError as error:
+    # Brackets may be nested deeper than Python can follow.
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"model {weights_path}: key {ENTRY!r} of its metadata is not JSON ({error}); {remedy}"
         ) from error
-    missing = [key for key in KEYS if key not in metadata]
-    if missing:
-        raise ValueError(
-            f"model {weights_path}: its metadata has no {', '.join(map(repr, missing))}; "
-            "it was written by another version of Cytolapse: use that version, or train the model again"
-        )
+    check_card(f"model {weights_path}", metadata, KEYS)
     if metadata["format"] != FORMAT:
         raise ValueError(
             f"model {weights_path}: key 'format' is {metadata['format']!r}, this version of Cytolapse reads "

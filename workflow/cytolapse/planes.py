@@ -29,6 +29,10 @@ class MovieRefused(ValueError):
     """A movie that cannot be processed; the text names file, finding and remedy."""
 
 
+class MovieIncomplete(MovieRefused):
+    """A movie that lacks planes, or parts of them, and may have them yet."""
+
+
 @dataclass
 class Described:
     """What a file says of one movie in it.
@@ -162,30 +166,43 @@ def check_dtype(name: str, dtype: object, dtypes: Sequence[str] = DTYPES) -> np.
     return np.dtype(dtype).newbyteorder("=")
 
 
-def too_few_planes(name: str, claimed: int, held: int) -> MovieRefused:
+def too_few_planes(name: str, claimed: int, held: int) -> MovieIncomplete:
     """The refusal of a file that holds fewer planes than its metadata claim."""
-    return MovieRefused(
+    return MovieIncomplete(
         f"{name}: its metadata claim {claimed} planes, the file holds {held}: the acquisition was "
         "stopped early or the copy is not complete; copy it again, wait until it is written, or save the frames there "
         "are as a movie of their own"
     )
 
 
+def access_failed(name: str, error: OSError) -> MovieRefused:
+    """The refusal of a file or folder that the file system does not give out; what may pass is raised again."""
+    pass_on(error)
+    path = error.filename
+    if isinstance(error, FileNotFoundError) and isinstance(path, str | os.PathLike) and os.path.islink(path):
+        return MovieRefused(
+            f"{name}: is a link to {os.readlink(path)}, where there is nothing; restore that, or correct the link"
+        )
+    if isinstance(error, FileNotFoundError):
+        return MovieRefused(f"{name}: there is no such file or folder")
+    return MovieRefused(f"{name}: cannot be opened ({error.strerror or error}); correct its rights, or its name")
+
+
 def opening_failed(name: str, what: str, error: Exception) -> MovieRefused:
     """The refusal of a file that its library cannot open; what may pass is raised again."""
     pass_on(error)
     if isinstance(error, PermissionError):
-        return MovieRefused(f"{name}: cannot be opened ({error.strerror or error})")
-    return MovieRefused(
+        return access_failed(name, error)
+    return MovieIncomplete(
         f"{name}: cannot be read as {what} ({type(error).__name__}: {error}); copy it again, wait until it is "
         "written, or export it as OME-TIFF"
     )
 
 
-def decoding_failed(name: str, page: object, error: Exception) -> MovieRefused:
+def decoding_failed(name: str, page: object, error: Exception) -> MovieIncomplete:
     """The refusal of a plane that does not decode; what may pass is raised again."""
     pass_on(error)
-    return MovieRefused(f"{name}: page {page} cannot be decoded ({error}); copy or export it again")
+    return MovieIncomplete(f"{name}: page {page} cannot be decoded ({error}); copy or export it again")
 
 
 def file_bytes(path: str | os.PathLike) -> int:

@@ -1,9 +1,11 @@
-"""Positions in one folder: which of its files belong to which."""
+"""Which files are a movie: those of a folder, and of each position in it."""
 
 import os
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+
+from cytolapse.formats import ZARR, format_of
 
 IMAGE_ENDINGS = (".tif", ".tiff", ".png")
 
@@ -27,10 +29,37 @@ def natural_key(text: str) -> list[tuple[int, int, str]]:
 
 
 def list_images(folder: str | os.PathLike) -> list[str]:
-    """Names of the images in a folder, hidden files left out, in natural order."""
+    """Names of the images in a folder, hidden files left out, in natural order.
+
+    A link that leads nowhere counts: left out, a movie would lack its frame and nobody would know.
+    """
     with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file()]
+        names = [entry.name for entry in entries if not entry.name.startswith(".") and _is_file(entry)]
     return sorted((name for name in names if name.lower().endswith(IMAGE_ENDINGS)), key=natural_key)
+
+
+def _is_file(entry: os.DirEntry) -> bool:
+    return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
+
+
+def movie_files(
+    path: str | os.PathLike, position: int | str | None = None, channels: Sequence[str] = ()
+) -> list[str] | None:
+    """The files that make a folder a movie, by their paths in it; None of a file.
+
+    Parameters
+    ----------
+    path : path
+    position, channels
+        As in `discovery.find_movies`.
+    """
+    if not os.path.isdir(path):
+        return None
+    if format_of(path) is ZARR:
+        found = (os.path.join(place, name) for place, _, names in os.walk(path) for name in names)
+        return sorted(os.path.relpath(each, path) for each in found)
+    images = files_of_positions(path, channels).get(position, []) if isinstance(position, str) else list_images(path)
+    return [*images, *(["metadata.txt"] if os.path.isfile(os.path.join(path, "metadata.txt")) else [])]
 
 
 def channel_pattern(channel: str) -> re.Pattern:

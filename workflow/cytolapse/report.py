@@ -14,6 +14,7 @@ import jinja2
 import pandas as pd
 import pyarrow.parquet as pq
 
+from cytolapse.cards import read_card
 from cytolapse.figures import cells_figure, expression_figure, growth_figure, size_figure, tracks_figure
 from cytolapse.files import atomic_path
 from cytolapse.summaries import fitted_rates, flag_counts, number_rates, rate_summary
@@ -164,8 +165,13 @@ _GROWTH_COLUMNS = [
 ]
 
 
+def read_model(path: str | os.PathLike | None) -> dict | None:
+    """Content of model.json; None where there is no path, as where another segmenter was used."""
+    return read_card(path) if path else None
+
+
 def read_json(path: str | os.PathLike | None) -> dict | None:
-    """Content of a JSON file; None where there is no path, as where no model was used or none was trained."""
+    """Content of a JSON file; None where there is no path, as where no model was trained."""
     return json.loads(Path(path).read_text(encoding="utf-8")) if path else None
 
 
@@ -389,7 +395,7 @@ def _model_rows(model: Mapping | None) -> list[tuple[str, str]]:
     rest = {key: value for key, value in model.items() if key != "metrics"}
     metrics = {key: value for key, value in _metrics(model).items() if key != "annotation_warnings"}
     for images in ("held_out", "training"):
-        if metrics.get(images):
+        if isinstance(metrics.get(images), Mapping):
             metrics[images] = {key: value for key, value in metrics[images].items() if key != "by_image"}
     return flattened(rest) + flattened(metrics, "metrics")
 

@@ -12,6 +12,7 @@ import tifffile
 
 from cytolapse.planes import (
     DTYPES,
+    MovieIncomplete,
     MovieRefused,
     Planes,
     check_dtype,
@@ -51,7 +52,7 @@ class TiffPlanes(Planes):
         # tifffile raises a dozen kinds of errors on damaged files (struct, index, type, its own).
         except Exception as error:
             pass_on(error)
-            raise MovieRefused(f"{self.name}: cannot be read as TIFF ({error}); copy or export it again") from error
+            raise MovieIncomplete(f"{self.name}: cannot be read as TIFF ({error}); copy or export it again") from error
         try:
             self._look()
         except MovieRefused:
@@ -60,7 +61,9 @@ class TiffPlanes(Planes):
         except Exception as error:
             self.tif.close()
             pass_on(error)
-            raise MovieRefused(f"{self.name}: its pages cannot be read ({error}); copy or export it again") from error
+            raise MovieIncomplete(
+                f"{self.name}: its pages cannot be read ({error}); copy or export it again"
+            ) from error
 
     def _look(self) -> None:
         if self.tif.is_stk:
@@ -147,7 +150,7 @@ class TiffPlanes(Planes):
     def _check_stored(self, index: int, page: tifffile.TiffPage, shape: tuple[int, int], dtype: np.dtype) -> None:
         end = max((at + size for at, size in zip(page.dataoffsets, page.databytecounts, strict=False)), default=0)
         if end > self._size:
-            raise MovieRefused(
+            raise MovieIncomplete(
                 f"{self.name}: is cut off: page {index} ends at byte {end}, the file at {self._size}; "
                 "copy it again, or wait until it is written"
             )

@@ -8,7 +8,7 @@ import tifffile
 
 from cytolapse.micromanager import add_micromanager_summary
 from cytolapse.omexml import describe_ome
-from cytolapse.planes import Described, MovieRefused, pass_on, too_few_planes
+from cytolapse.planes import Described, MovieIncomplete, MovieRefused, pass_on, too_few_planes
 from cytolapse.scales import PIXEL_SIZE_UM, believed_size_um, positive, unit_s, unit_um, whole
 from cytolapse.tiff import TiffPlanes
 
@@ -41,7 +41,7 @@ def describe_tiff(planes: TiffPlanes) -> list[Described]:
             f"{planes.name}: its metadata cannot be read ({type(error).__name__}: {error}); export it again"
         ) from error
     if planes.tail_is_missing:
-        raise MovieRefused(
+        raise MovieIncomplete(
             f"{planes.name}: is cut off or damaged after {planes.count} pages; copy it again, or wait until it "
             "is written"
         )

@@ -13,6 +13,7 @@ from torch import nn
 
 from cytolapse.annotation_checks import Comparison, compare_cells, trusted_doubts
 from cytolapse.annotations import Annotation
+from cytolapse.cards import CHOSEN, CLASSES
 from cytolapse.checkpoints import Checkpoints
 from cytolapse.evaluation import BINS
 from cytolapse.holdout import held_out_phases, split_folds
@@ -27,7 +28,7 @@ from cytolapse.judgement import (
     usual_area_px,
 )
 from cytolapse.learning import CHECKS, choose_precision, fit_network, predict_still, prepare_still, reproducible
-from cytolapse.models import CHOSEN, CLASSES, NORMALISATION, Model
+from cytolapse.models import NORMALISATION, Model
 from cytolapse.progress import Progress, Work, course
 from cytolapse.scaling import diameter_px, working_scale
 

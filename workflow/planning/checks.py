@@ -7,6 +7,7 @@ what to write instead.
 import copy
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -25,8 +26,9 @@ _TYPES = {
 }
 
 
+@cache
 def read_schema(name: str) -> dict:
-    """The JSON schema workflow/schemas/{name}.schema.yaml."""
+    """The JSON schema workflow/schemas/{name}.schema.yaml; the same object each time, not to be changed."""
     return yaml.safe_load((SCHEMAS / f"{name}.schema.yaml").read_text())
 
 

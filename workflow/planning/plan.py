@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 from cytolapse.annotations import annotations_digest, find_pairs
+from cytolapse.cards import read_card
 from cytolapse.discovery import MovieSource, find_movies, fingerprint
 from cytolapse.engines import ENGINES
 from cytolapse.files import atomic_path
@@ -242,7 +243,9 @@ class Plan:
         for name, model in self.settings["models"].items():
             place = f"config: models.{name}"
             if "weights" in model:
-                missing = [f for f in ("weights.safetensors", "model.json") if not Path(model["weights"], f).is_file()]
+                missing = [
+                    f for f in ("weights.safetensors", "model.json") if not os.path.isfile(f"{model['weights']}/{f}")
+                ]
                 if missing:
                     wrong.append(f"{place}.weights: {model['weights']} holds no {' and no '.join(missing)}")
             else:
@@ -251,7 +254,7 @@ class Plan:
                 except (ValueError, OSError) as error:
                     wrong.append(f"{place}.annotations: {error}")
             start = self.start_from(name)
-            if start and start not in self._trained_weights() and not Path(start).is_file():
+            if start and start not in self._trained_weights() and not os.path.isfile(start):
                 wrong.append(f"{place}.start_from: {model['start_from']} holds no weights.safetensors")
         if wrong:
             raise ValueError("\n".join(wrong))
@@ -394,7 +397,7 @@ class Plan:
         if model not in self._pixel_sizes_um:
             settings = self.settings["models"][model]
             card = Path(settings["weights"], "model.json") if "weights" in settings else None
-            known = json.loads(card.read_text()) if card else settings
+            known = read_card(card) if card else settings
             self._pixel_sizes_um[model] = known.get("pixel_size_um")
         return self._pixel_sizes_um[model]
 

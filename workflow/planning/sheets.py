@@ -21,7 +21,7 @@ def read_sheet(path: str | Path, name: str) -> list[dict]:
     Raises
     ------
     ValueError
-        If the file is missing, is no text, or has a column, a cell or a row
+        If the file is missing, cannot be read, is no text, or has a column, a cell or a row
         that the schema does not allow: all that is wrong, a line each.
     """
     schema = read_schema(name)
@@ -31,6 +31,12 @@ def read_sheet(path: str | Path, name: str) -> list[dict]:
         raise ValueError(f"{path}: not found; name the sheet in config.yaml (key {name})") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: is no UTF-8 text ({error.reason}); save it as tab-separated text") from None
+    # A folder, a name that no file can have, a file that may not be read.
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ValueError(
+            f"{str(path)[:200]!r}: cannot be read ({why}); name a file of text in config.yaml (key {name})"
+        ) from None
     numbered = [(n, line) for n, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")]
     if not numbered:
         raise ValueError(f"{path}: is empty; the first line names the columns {', '.join(schema['properties'])}")

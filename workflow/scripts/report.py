@@ -4,7 +4,7 @@ from cytolapse.logs import open_log
 
 open_log(snakemake.log[0])
 
-from cytolapse.report import read_json, write_report
+from cytolapse.report import read_json, read_model, write_report
 from cytolapse.tables import EXPERIMENT_TABLES
 
 write_report(
@@ -13,7 +13,7 @@ write_report(
     snakemake.params.template,
     snakemake.output.report,
     experiment=snakemake.wildcards.experiment,
-    model=read_json(snakemake.input.card),
+    model=read_model(snakemake.input.card),
     roc_figure=snakemake.params.roc_figure,
     training_figure=snakemake.params.training_figure,
     training_status=read_json(snakemake.input.training),
