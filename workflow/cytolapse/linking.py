@@ -7,7 +7,10 @@ tracks made here know nothing of divisions: at one, the mother's number passes
 to one of the daughters. `lineage` cuts them.
 """
 
+import contextlib
+import gc
 import logging
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -216,14 +219,15 @@ def _link_points_by_trackpy(
 
     trackpy.quiet()
     try:
-        linked = trackpy.link(
-            points[["frame", *coordinates]].copy(),
-            search_range=search_range_um,
-            pos_columns=coordinates,
-            memory=memory_frames,
-            adaptive_stop=0.1 * search_range_um,
-            adaptive_step=0.9,
-        )
+        with _no_garbage_collected():
+            linked = trackpy.link(
+                points[["frame", *coordinates]].copy(),
+                search_range=search_range_um,
+                pos_columns=coordinates,
+                memory=memory_frames,
+                adaptive_stop=0.1 * search_range_um,
+                adaptive_step=0.9,
+            )
         # trackpy may hand the rows back in another order
         return linked["particle"].sort_index().to_numpy(), "trackpy"
     except trackpy.SubnetOversizeException as error:
@@ -231,6 +235,22 @@ def _link_points_by_trackpy(
             "trackpy gave up on a crowded field (%s); linked frame by frame with an assignment solver instead", error
         )
         return _link_points_by_assignment(points, coordinates, search_range_um, memory_frames), "assignment"
+
+
+@contextlib.contextmanager
+def _no_garbage_collected() -> Iterator[None]:
+    """No search for cyclic garbage meanwhile.
+
+    trackpy makes an object of every cell and no cycles: the search finds
+    nothing, and takes half as long again as the linking.
+    """
+    searches = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if searches:
+            gc.enable()
 
 
 def _link_points_by_assignment(
