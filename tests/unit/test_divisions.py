@@ -6,7 +6,7 @@ def a_division(mother=100.0, daughters=50.0, *, later=None, border=None, light_a
     """(frame, label, y, x, area, at the border, light) of a nucleus that divides in frame 5."""
     before = [(frame, 1, 50.0, 50.0, mother, border, light_au[0]) for frame in range(5)]
     after = [
-        (frame, label, 50.0, x, daughters if frame == 5 or later is None else later, None, light_au[1])
+        (frame, label, 50.0, x, daughters if frame < 7 or later is None else later, None, light_au[1])
         for frame in range(5, 11)
         for label, x in ((1, 45.0), (2, 55.0))
     ]
@@ -40,3 +40,14 @@ def test_daughters_that_condense_are_believed_where_they_keep_the_light_of_their
 )
 def test_what_speaks_against_a_division_lowers_its_score(tmp_path, doubtful):
     assert best_score(tmp_path, doubtful) < 0.8 * best_score(tmp_path, a_division())
+
+
+def test_daughters_that_are_badly_drawn_at_first_are_judged_a_frame_later_at_half_the_score(tmp_path):
+    well = a_division()
+    badly = [cell for cell in well if cell[0] != 5]
+    # a speck beside the mother, who keeps nearly all of her area for one more frame
+    badly += [(5, 1, 50.0, 49.0, 95.0), (5, 2, 50.0, 57.0, 8.0)]
+
+    scores = [best_score(tmp_path, cells) for cells in (well, badly)]
+
+    assert 0.4 * scores[0] < scores[1] <= 0.5 * scores[0]

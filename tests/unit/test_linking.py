@@ -3,8 +3,9 @@ import logging
 import numpy as np
 import pandas as pd
 import pytest
+import trackpy
 
-from cytolapse.linking import link_cells, measure_search_range
+from cytolapse.linking import link_cells, measure_search_range, measure_steadiness
 from cytolapse.tables import empty_table, typed
 
 KNOBS = {"search_range_um": None, "memory_frames": 0, "shape_weight": 1.0}
@@ -65,6 +66,66 @@ def test_a_rod_that_turns_through_the_vertical_is_the_same_rod():
     tracks = link_cells(objects, search_range_um=1.0, memory_frames=0, shape_weight=5.0).tracks
 
     assert tracks["track"].nunique() == 1
+
+
+def crossing(frames, lane_um, per_lane=4):
+    """Lanes of cells that go up and down in turns by 4 um a frame, apart at first, and pass each other."""
+    along = 11.0 * np.arange(per_lane) + np.random.default_rng(2).uniform(0, 4, per_lane)
+    ways = [(1, along - 11.0 * per_lane), (-1, along)]
+    return drawn(
+        *(
+            (frame, begin + way * 4.0 * frame, lane_um * lane)
+            for frame in range(frames)
+            for lane in range(6)
+            for way, begins in ways[lane % 2 : lane % 2 + 1]
+            for begin in begins
+        )
+    )
+
+
+def test_cells_that_move_steadily_keep_their_tracks_where_they_cross():
+    # side by side they are nearer to each other than to where they were
+    links = link_cells(crossing(frames=20, lane_um=3.5), search_range_um=7.0, memory_frames=2, shape_weight=1.0)
+
+    assert links.solver == "trackpy"
+    assert links.steadiness > 0.9
+    assert links.tracks.groupby("label")["track"].nunique().eq(1).all()
+    assert links.tracks["track"].nunique() == 24
+
+
+def test_a_steady_cell_that_is_missing_where_it_crosses_is_expected_behind_it():
+    objects = crossing(frames=20, lane_um=3.5)
+    missing = objects[~(objects["frame"].between(7, 8) & objects["label"].isin([3, 9, 14]))]
+
+    links = link_cells(missing, search_range_um=7.0, memory_frames=2, shape_weight=1.0)
+
+    assert links.tracks.groupby("label")["track"].nunique().eq(1).all()
+
+
+def test_nothing_is_foreseen_of_cells_that_wander_or_hardly_move():
+    rng = np.random.default_rng(0)
+    steps = rng.normal(0, 1, (30, 20, 2))
+    wander = np.cumsum(steps, axis=0) + 40.0 * np.stack(np.mgrid[:4, :5], -1).reshape(-1, 2)
+    drift = 40.0 * np.stack(np.mgrid[:4, :5], -1).reshape(-1, 2) + 0.1 * np.arange(30)[:, None, None]
+
+    for places in (wander, drift):
+        links = link_cells(drawn(*((f, *yx) for f, each in enumerate(places) for yx in each)), **KNOBS)
+        assert links.steadiness == 0
+        assert links.tracks["track"].nunique() == 20
+
+
+def test_the_steadiness_of_cells_is_the_part_of_a_step_that_is_repeated():
+    frame = np.tile(np.arange(4), 2)
+    track = np.repeat([0, 1], 4)
+    line = np.column_stack([3.0 * frame, 4.0 * frame])
+    slowing = np.column_stack([np.tile([0, 8, 12, 14.0], 2), np.zeros(8)])
+    to_and_fro = np.column_stack([frame % 2, frame % 2]).astype(float)
+
+    assert measure_steadiness(frame, line, track) == pytest.approx((1.0, 5.0))
+    assert measure_steadiness(frame, slowing, track)[0] == pytest.approx(0.5)
+    assert measure_steadiness(frame, to_and_fro, track)[0] == 0
+    # no cell is seen in three frames in a row
+    assert measure_steadiness(2 * frame, line, track) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize(("memory_frames", "tracks"), [(1, 2), (2, 1)])
@@ -145,6 +206,22 @@ def test_the_assignment_solver_remembers_cells_as_trackpy_does():
     assert links.solver == "assignment"
     tracks = track_of(links)
     assert tracks[0, 7] == tracks[2, 7]
+
+
+def test_the_assignment_solver_expects_steady_cells_where_trackpy_does(monkeypatch):
+    def gives_up(*_, **__):
+        raise trackpy.SubnetOversizeException("too many rivals")
+
+    objects = crossing(frames=20, lane_um=3.5)
+    missing = objects[~(objects["frame"].between(7, 8) & objects["label"].isin([3, 9, 14]))]
+    by_trackpy = link_cells(missing, search_range_um=7.0, memory_frames=2, shape_weight=1.0)
+    monkeypatch.setattr(trackpy, "link", gives_up)
+
+    links = link_cells(missing, search_range_um=7.0, memory_frames=2, shape_weight=1.0)
+
+    assert links.solver == "assignment"
+    assert links.steadiness == pytest.approx(by_trackpy.steadiness)
+    pd.testing.assert_frame_equal(links.tracks, by_trackpy.tracks)
 
 
 def test_after_empty_frames_the_assignment_solver_begins_anew():

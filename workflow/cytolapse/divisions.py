@@ -61,8 +61,10 @@ def find_divisions(
     Fission: both daughters lie about the mother's last place; together they
     are as large as she was within her last three frames; they are like in
     size, no larger than most cells, near each other, but not so near as the
-    halves of one round mask would be. Budding: a small cell appears at the
-    rim of one that stays.
+    halves of one round mask would be. Masks are at their worst in the frame of
+    the division itself: where the next one fits better, the daughters count as
+    seen there, a frame late. Budding: a small cell appears at the rim of one
+    that stays.
 
     Every term is a deviation in units of what is usual (`_fission_deviations`,
     `_budding_deviations`), and the score is exp(-sum of squares / 8). It is a
@@ -104,8 +106,8 @@ def find_divisions(
         min_daughter_frames=min_daughter_frames,
         mother_may_end=division == "fission",
     )
-    deviations = _fission_deviations if division == "fission" else _budding_deviations
-    score = np.exp(-deviations(cells, mother, sister, newborn) / (2 * _TERMS))
+    score_divisions = _fission_scores if division == "fission" else _budding_scores
+    score = score_divisions(cells, mother, sister, newborn)
     all_divisions = Divisions(mother, sister, newborn, score)
     return choose_divisions(
         cells, all_divisions, min_daughter_frames=min_daughter_frames, min_division_score=min_division_score
@@ -147,6 +149,21 @@ def _candidates(
     # Whoever was out of sight for longer than the window is no witness.
     seen = cells.frame[newborn] - cells.frame[mother] <= window_frames
     return mother[seen], sister[seen], newborn[seen]
+
+
+def _fission_scores(cells: Cells, mother: np.ndarray, sister: np.ndarray, newborn: np.ndarray) -> np.ndarray:
+    """Scores of divisions in two, by the daughters' first frame or by their second, shape (n,)."""
+    deviations = _fission_deviations(cells, mother, sister, newborn)
+    last = cells.last[cells.track]
+    again = np.flatnonzero((sister < last[sister]) & (newborn < last[newborn]))
+    later = _fission_deviations(cells, mother[again], sister[again] + 1, newborn[again] + 1)
+    deviations[again] = np.minimum(deviations[again], later)
+    return np.exp(-deviations / (2 * _TERMS))
+
+
+def _budding_scores(cells: Cells, mother: np.ndarray, sister: np.ndarray, newborn: np.ndarray) -> np.ndarray:
+    """Scores of buds, shape (n,)."""
+    return np.exp(-_budding_deviations(cells, mother, sister, newborn) / (2 * _TERMS))
 
 
 def _fission_deviations(cells: Cells, mother: np.ndarray, sister: np.ndarray, newborn: np.ndarray) -> np.ndarray:

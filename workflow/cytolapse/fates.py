@@ -1,6 +1,7 @@
 """How a track begins and how it ends."""
 
 import numpy as np
+import pandas as pd
 
 from cytolapse.linkedcells import Cells
 
@@ -41,7 +42,7 @@ def ends(
     ----------
     cells : Cells
     first, last : int arrays of shape (tracks,)
-        Rows in which each begins and ends.
+        Rows in which each begins and ends, one track behind the other: all rows.
     divided, swallowed : bool arrays of shape (tracks,)
         Whether it divides, and whether it goes into another cell's mask and
         does not come out again.
@@ -58,20 +59,19 @@ def ends(
         median light per area above background; cells without light are not
         judged. lost: none of these.
     """
-    dead = [_dies(cells, one, other) for one, other in zip(first.tolist(), last.tolist(), strict=True)]
     return np.select(
-        [divided, cells.frame[last] == frames - 1, cells.border[last], swallowed, dead],
+        [divided, cells.frame[last] == frames - 1, cells.border[last], swallowed, _dies(cells, first, last)],
         ["division", "movie_end", "left", "merged", "death"],
         "lost",
     )
 
 
-def _dies(cells: Cells, first: int, last: int) -> bool:
-    if last - first < 2 * _DEATH_FRAMES:
-        return False
-    late = slice(last - _DEATH_FRAMES + 1, last + 1)
-    early = slice(first, last - _DEATH_FRAMES + 1)
-    light = cells.mass_au_um2[first : last + 1] / cells.area_um2[first : last + 1]
-    usual = np.median(light[:-_DEATH_FRAMES])
-    small = cells.area_um2[late] < _DEATH_AREA * np.median(cells.area_um2[early])
-    return bool(usual > 0 and (small & (light[-_DEATH_FRAMES:] > _DEATH_LIGHT * usual)).any())
+def _dies(cells: Cells, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Whether each track ends small and bright beside its own past, which must be longer than its end."""
+    track = np.repeat(np.arange(len(first)), last - first + 1)
+    late = np.arange(len(track)) > last[track] - _DEATH_FRAMES
+    area, light = cells.area_um2, cells.mass_au_um2 / cells.area_um2
+    of_past = pd.DataFrame({"area": area, "light": light})[~late].groupby(track[~late]).median()
+    usual_area, usual_light = of_past.reindex(range(len(first))).to_numpy()[track].T
+    dying = late & (area < _DEATH_AREA * usual_area) & (usual_light > 0) & (light > _DEATH_LIGHT * usual_light)
+    return (np.bincount(track[dying], minlength=len(first)) > 0) & (last - first >= 2 * _DEATH_FRAMES)

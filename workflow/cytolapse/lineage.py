@@ -70,14 +70,14 @@ def link_movie(
     with open(movie_json, encoding="utf-8") as file:
         movie = json.load(file)
     before = read_metadata(objects_path)
-    facts = {"search_range_um": None, "solver": "none", "frame_interval_min": frame_interval_min}
+    facts = {"search_range_um": None, "solver": "none", "steadiness": 0.0, "frame_interval_min": frame_interval_min}
     tables = {name: empty_table(name) for name in ("tracks", "lineage", "repairs")}
     if movie["status"] != "refused":
         objects = read_table("objects", objects_path)
         links = link_cells(
             objects, search_range_um=search_range_um, memory_frames=memory_frames, shape_weight=shape_weight
         )
-        facts |= {"search_range_um": links.search_range_um, "solver": links.solver}
+        facts |= {"search_range_um": links.search_range_um, "solver": links.solver, "steadiness": links.steadiness}
         tables = trace_lineage(
             objects,
             links.tracks,
