@@ -10,8 +10,8 @@ judgement, holdout, training, acceptance, illumination, shading, shapes, compart
 drift, features, linking, linkedcells, merging, divisions, fates, repairs, lineage,
 fits, localrates, jumps, cycles, growth, production, expression, analysis, population,
 collection, csvtables, controls, trackedlabels, exports, graphs, trees, overlays,
-wording, summaries, figures, report, rods, contacts, scenarios, lifecycle, colony,
-optics, simulation, truth.
+wording, summaries, figures, report, rods, contacts, scenarios, lifecycle,
+bodies, reporters, budding, colony, drawing, optics, simulation, truth.
 """
 
 __version__ = "0.1.0"
