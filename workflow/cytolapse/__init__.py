@@ -7,7 +7,7 @@ annotations, annotation_checks, crowding, augmentation, networks, models, scalin
 checkpoints, devices, prediction, diameters, segmentation, labeling, labels,
 thresholding, labelimages, exchange, engines, targets, progress, learning, evaluation,
 judgement, holdout, training, acceptance, illumination, shading, shapes, compartments, intensities, focus,
-drift, features, linking, linkedcells, merging, divisions, fates, repairs, lineage,
+drift, features, linking, linkedcells, merging, buds, divisions, fates, repairs, lineage,
 fits, localrates, jumps, cycles, growth, production, expression, analysis, population,
 collection, csvtables, controls, trackedlabels, exports, graphs, trees, overlays,
 wording, summaries, figures, report, rods, contacts, scenarios, lifecycle,

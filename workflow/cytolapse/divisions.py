@@ -10,14 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cytolapse.linkedcells import Cells, begins_track, reach_um, rows_near, typical_step_um
+from cytolapse.buds import bud_deviations, choose_buds
+from cytolapse.linkedcells import Cells, begins_track, rows_near, typical_step_um
 
 # Sisters lie within this many typical cell lengths of each other.
 _REACH_LENGTHS = 3.0
 # A mother's size is that of her last frames: she condenses in the very last.
 _LATE_FRAMES = 6
-# A bud is watched beside its mother for so many frames, as long as it is small.
-_BESIDE_FRAMES = 12
 # Scores are exp(-sum(z**2) / (2 * _TERMS)): one term at one standard deviation costs 12 %.
 _TERMS = 4
 
@@ -63,11 +62,11 @@ def find_divisions(
     Fission: both daughters lie about the mother's last place; together they
     are as large as she was within her last three frames; they are like in
     size, no larger than most cells, near each other, but not so near as the
-    halves of one round mask would be. Budding: a small cell appears at the
-    rim of one that stays.
+    halves of one round mask would be. Budding: see
+    `bud_deviations` and `choose_buds`.
 
     Every term is a deviation in units of what is usual (`_fission_deviations`,
-    `_budding_deviations`), and the score is exp(-sum of squares / 8). It is a
+    `bud_deviations`), and the score is exp(-sum of squares / 8). It is a
     ranking and not a probability. Neither brightness nor texture nor
     the mother's shape in mitosis is used.
 
@@ -106,9 +105,14 @@ def find_divisions(
         min_daughter_frames=min_daughter_frames,
         mother_may_end=division == "fission",
     )
-    deviations = _fission_deviations if division == "fission" else _budding_deviations
+    deviations = _fission_deviations if division == "fission" else bud_deviations
     score = np.exp(-deviations(cells, mother, sister, newborn) / (2 * _TERMS))
     all_divisions = Divisions(mother, sister, newborn, score)
+    if division == "budding":
+        chosen = choose_buds(
+            cells, mother, newborn, score, min_daughter_frames=min_daughter_frames, min_division_score=min_division_score
+        )
+        return Divisions(*(values[chosen] for values in all_divisions))
     return choose_divisions(
         cells, all_divisions, min_daughter_frames=min_daughter_frames, min_division_score=min_division_score
     )
@@ -183,45 +187,6 @@ def _fission_deviations(cells: Cells, mother: np.ndarray, sister: np.ndarray, ne
     ]
     halved = 2 * _TERMS * np.log(2) * missed
     return sum(deviation**2 for deviation in deviations) + halved
-
-
-def _budding_deviations(cells: Cells, mother: np.ndarray, sister: np.ndarray, newborn: np.ndarray) -> np.ndarray:
-    """Sum of squared deviations from a bud at the rim of a mother that stays, shape (n,)."""
-    position, area = cells.position_um, cells.area_um2
-    radius = np.sqrt(area / np.pi)
-    moved = np.linalg.norm(position[sister] - position[mother], axis=1)
-    deviations = [
-        _gap_um(cells, sister, newborn) / (0.1 * radius[sister]),
-        moved / np.hypot(0.35 * radius[mother], 1.5 * typical_step_um(cells)),
-        np.log(area[sister] / area[mother]) / 0.25,
-        # A bud that is seen first at more than half of its mother was there before.
-        (np.log(area[newborn] / area[sister]) - np.log(0.5)).clip(0) / 0.3,
-        # What is less than half of most cells is a bud itself.
-        (np.log(np.median(area) / area[sister]) - np.log(2)).clip(0) / 0.3,
-        3.0 * cells.border[newborn],
-    ]
-    return sum(deviation**2 for deviation in deviations)
-
-
-def _gap_um(cells: Cells, mother: np.ndarray, bud: np.ndarray) -> np.ndarray:
-    """How far a bud stays from the rim of a cell while it is small, or how deep within it; root mean square.
-
-    Many a cell lies beside a bud when it is first seen. From all but its mother
-    it grows away, or into them.
-    """
-    gaps = []
-    for later in range(_BESIDE_FRAMES):
-        one, other = mother + later, bud + later
-        seen = (one <= cells.last[cells.track[mother]]) & (other <= cells.last[cells.track[bud]])
-        one, other = np.where(seen, one, mother), np.where(seen, other, bud)
-        seen &= cells.frame[one] == cells.frame[other]
-        seen &= (later == 0) | (cells.area_um2[other] < cells.area_um2[one] / 2)
-        way_um = cells.position_um[other] - cells.position_um[one]
-        apart_um = np.linalg.norm(way_um, axis=1)
-        towards = way_um / np.maximum(apart_um, 1e-9)[:, None]
-        gap_um = apart_um - reach_um(cells, one, towards) - reach_um(cells, other, -towards)
-        gaps.append(np.where(seen, gap_um**2, np.nan))
-    return np.sqrt(np.nanmean(np.reshape(gaps, (_BESIDE_FRAMES, -1)), axis=0))
 
 
 def _unlike(cells: Cells, size: np.ndarray, mother: np.ndarray, both: np.ndarray) -> np.ndarray:
