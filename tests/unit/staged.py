@@ -35,9 +35,7 @@ def staged(folder, simulated, *, by_threshold=False, object="cell", **changes):
     (folder / "movie.json").write_text(json.dumps(info))
     labels, confidence = folder / "labels.tif", folder / "confidence.parquet"
     if by_threshold:
-        threshold_movie(
-            folder / "movie.json", labels, confidence, **settings["threshold"], **OF_MOVIE, provenance={}
-        )
+        threshold_movie(folder / "movie.json", labels, confidence, **settings["threshold"], **OF_MOVIE, provenance={})
     else:
         write_table("confidence", empty_table("confidence"), confidence)
         pages = [shuffled(page, frame) for frame, page in enumerate(simulated.labels)]

@@ -28,9 +28,7 @@ def bud(label, *, at, since, frames=20):
 
 def test_of_two_cells_beside_a_bud_the_one_that_it_grows_away_from_is_not_its_mother(tmp_path):
     # at first the bud lies in the middle between the two; it stays on the rim of the first
-    tracks, lineage = budding(
-        tmp_path, *still(1, 50.0, 50.0), *still(2, 50.0, 64.6), *bud(3, at=(50.0, 50.0), since=4)
-    )
+    tracks, lineage = budding(tmp_path, *still(1, 50.0, 50.0), *still(2, 50.0, 64.6), *bud(3, at=(50.0, 50.0), since=4))
     assert lineage.loc[tracks[4, 3], "parent"] == tracks[0, 1]
 
 

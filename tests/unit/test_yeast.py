@@ -22,9 +22,7 @@ STEADY = replace(
 @pytest.fixture(scope="module")
 def yeast():
     """A colony whose reporter goes into the nuclei."""
-    return simulate_movie(
-        replace(COLONY, nuclear_ratio=0.4, translocated_ratio=3.0, translocation_time_h=MOVED_H), 3
-    )
+    return simulate_movie(replace(COLONY, nuclear_ratio=0.4, translocated_ratio=3.0, translocation_time_h=MOVED_H), 3)
 
 
 @pytest.fixture(scope="module")
@@ -137,12 +135,14 @@ def test_yeast_has_dark_cells_and_a_bright_rim_under_phase_contrast_and_shines_i
     assert marked.movie[0, 0][mask].mean() > 2 * marked.movie[0, 0][~mask].mean()
 
 
-@pytest.mark.parametrize("grows", ["volume", "area"])
-def test_a_steady_reporter_of_yeast_keeps_its_concentration_in_mothers_and_buds(grows):
+@pytest.mark.parametrize(("grows", "off"), [("volume", 0.03), ("area", 0.1)])
+def test_a_steady_reporter_of_yeast_keeps_its_concentration_in_mothers_and_buds(grows, off):
     cells = simulate_movie(replace(STEADY, grows=grows), 1).cells
 
     assert cells["cell"].nunique() > 3
-    assert cells["concentration_au_per_um3"].to_numpy() == pytest.approx(400, rel=0.03)
+    # a bud that has just emerged grows manyfold in a step, faster in volume than in area
+    assert cells["concentration_au_per_um3"].to_numpy() == pytest.approx(400, rel=off)
+    assert cells["concentration_au_per_um3"].median() == pytest.approx(400, rel=0.01)
 
 
 def test_the_truth_of_yeast_has_a_cycle_a_bud_in_the_tables_of_a_measurement(yeast):
@@ -173,7 +173,10 @@ def test_in_a_crowded_colony_nine_of_ten_buds_are_given_to_their_mothers(tmp_pat
 
     tables = staged(tmp_path, crowd)
 
-    given, true = families(tables["lineage"], tables["tracks"], true_cells(tables["labels"], crowd)), true_families(crowd)
+    given, true = (
+        families(tables["lineage"], tables["tracks"], true_cells(tables["labels"], crowd)),
+        true_families(crowd),
+    )
     assert len(true) > 50
     assert len(given & true) > 0.9 * len(true)
     assert len(given & true) > 0.9 * len(given)

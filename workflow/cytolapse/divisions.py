@@ -110,7 +110,12 @@ def find_divisions(
     all_divisions = Divisions(mother, sister, newborn, score)
     if division == "budding":
         chosen = choose_buds(
-            cells, mother, newborn, score, min_daughter_frames=min_daughter_frames, min_division_score=min_division_score
+            cells,
+            mother,
+            newborn,
+            score,
+            min_daughter_frames=min_daughter_frames,
+            min_division_score=min_division_score,
         )
         return Divisions(*(values[chosen] for values in all_divisions))
     return choose_divisions(

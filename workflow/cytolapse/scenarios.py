@@ -63,8 +63,8 @@ def _check_ranges(p: "Simulation") -> None:
         )
     if p.kind == "yeast" and not 0 < p.bud_width**2 < p.bud_share / 2:
         raise ValueError(
-            f"bud_width is {p.bud_width:g} and bud_share {p.bud_share:g}; a bud emerges with less than half of the size "
-            "at which it parts, so that the square of bud_width must lie in 0 to half of bud_share, ends not included"
+            f"bud_width is {p.bud_width:g} and bud_share {p.bud_share:g}; a bud emerges with less than half of the "
+            "size at which it parts: the square of bud_width must lie in 0 to half of bud_share, ends not included"
         )
 
 

@@ -16,7 +16,17 @@ _CELLS = [
     *("width_um", "orientation_rad", "volume_um3", "age_h", "growth_rate_per_h", "flag_border"),
 ]
 _GROWTH = [
-    *("cycle", "generation", "first_frame", "last_frame", "start", "end", "birth_time_h", "division_time_h", "cycle_time_h"),
+    *(
+        "cycle",
+        "generation",
+        "first_frame",
+        "last_frame",
+        "start",
+        "end",
+        "birth_time_h",
+        "division_time_h",
+        "cycle_time_h",
+    ),
     *("size_birth", "size_division", "added_size", "division_ratio", "growth_rate_per_h"),
 ]
 
