@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cytolapse.buds import bud_deviations, choose_buds
 from cytolapse.linkedcells import Cells, begins_track, rows_near, typical_step_um
 
 # Sisters lie within this many typical cell lengths of each other.
@@ -63,11 +64,10 @@ def find_divisions(
     size, no larger than most cells, near each other, but not so near as the
     halves of one round mask would be. Masks are at their worst in the frame of
     the division itself: where the next one fits better, the daughters count as
-    seen there, a frame late. Budding: a small cell appears at the rim of one
-    that stays.
+    seen there, a frame late. Budding: see `bud_deviations` and `choose_buds`.
 
     Every term is a deviation in units of what is usual (`_fission_deviations`,
-    `_budding_deviations`), and the score is exp(-sum of squares / 8). It is a
+    `bud_deviations`), and the score is exp(-sum of squares / 8). It is a
     ranking and not a probability. Neither brightness nor texture nor
     the mother's shape in mitosis is used.
 
@@ -106,9 +106,19 @@ def find_divisions(
         min_daughter_frames=min_daughter_frames,
         mother_may_end=division == "fission",
     )
-    score_divisions = _fission_scores if division == "fission" else _budding_scores
-    score = score_divisions(cells, mother, sister, newborn)
+    deviations = _fission_deviations if division == "fission" else bud_deviations
+    score = np.exp(-deviations(cells, mother, sister, newborn) / (2 * _TERMS))
     all_divisions = Divisions(mother, sister, newborn, score)
+    if division == "budding":
+        chosen = choose_buds(
+            cells,
+            mother,
+            newborn,
+            score,
+            min_daughter_frames=min_daughter_frames,
+            min_division_score=min_division_score,
+        )
+        return Divisions(*(values[chosen] for values in all_divisions))
     return choose_divisions(
         cells, all_divisions, min_daughter_frames=min_daughter_frames, min_division_score=min_division_score
     )
@@ -151,23 +161,18 @@ def _candidates(
     return mother[seen], sister[seen], newborn[seen]
 
 
-def _fission_scores(cells: Cells, mother: np.ndarray, sister: np.ndarray, newborn: np.ndarray) -> np.ndarray:
-    """Scores of divisions in two, by the daughters' first frame or by their second, shape (n,)."""
-    deviations = _fission_deviations(cells, mother, sister, newborn)
+def _fission_deviations(cells: Cells, mother: np.ndarray, sister: np.ndarray, newborn: np.ndarray) -> np.ndarray:
+    """Sum of squared deviations from a division in two, by the first or second frame of the daughters, shape (n,)."""
+    deviations = _deviations_in_frame(cells, mother, sister, newborn)
     last = cells.last[cells.track]
     again = np.flatnonzero((sister < last[sister]) & (newborn < last[newborn]))
-    later = _fission_deviations(cells, mother[again], sister[again] + 1, newborn[again] + 1)
+    later = _deviations_in_frame(cells, mother[again], sister[again] + 1, newborn[again] + 1)
     deviations[again] = np.minimum(deviations[again], later)
-    return np.exp(-deviations / (2 * _TERMS))
+    return deviations
 
 
-def _budding_scores(cells: Cells, mother: np.ndarray, sister: np.ndarray, newborn: np.ndarray) -> np.ndarray:
-    """Scores of buds, shape (n,)."""
-    return np.exp(-_budding_deviations(cells, mother, sister, newborn) / (2 * _TERMS))
-
-
-def _fission_deviations(cells: Cells, mother: np.ndarray, sister: np.ndarray, newborn: np.ndarray) -> np.ndarray:
-    """Sum of squared deviations from a division in two, shape (n,)."""
+def _deviations_in_frame(cells: Cells, mother: np.ndarray, sister: np.ndarray, newborn: np.ndarray) -> np.ndarray:
+    """Sum of squared deviations from a division in two, by these frames of the daughters, shape (n,)."""
     if not len(mother):
         return np.empty(0)
     position, area, half = cells.position_um, cells.area_um2, cells.half_length_um
@@ -198,23 +203,6 @@ def _fission_deviations(cells: Cells, mother: np.ndarray, sister: np.ndarray, ne
     ]
     halved = 2 * _TERMS * np.log(2) * missed
     return sum(deviation**2 for deviation in deviations) + halved
-
-
-def _budding_deviations(cells: Cells, mother: np.ndarray, sister: np.ndarray, newborn: np.ndarray) -> np.ndarray:
-    """Sum of squared deviations from a bud at the rim of a mother that stays, shape (n,)."""
-    position, area = cells.position_um, cells.area_um2
-    radius = np.sqrt(area / np.pi)
-    apart = np.linalg.norm(position[sister] - position[newborn], axis=1)
-    moved = np.linalg.norm(position[sister] - position[mother], axis=1)
-    deviations = [
-        (apart - radius[sister] - radius[newborn]) / (0.4 * radius[sister]),
-        moved / np.hypot(0.35 * radius[mother], 1.5 * typical_step_um(cells)),
-        np.log(area[sister] / area[mother]) / 0.25,
-        # A bud that is seen first at more than half of its mother was there before.
-        (np.log(area[newborn] / area[sister]) - np.log(0.5)).clip(0) / 0.3,
-        1.0 * cells.border[newborn],
-    ]
-    return sum(deviation**2 for deviation in deviations)
 
 
 def _unlike(cells: Cells, size: np.ndarray, mother: np.ndarray, both: np.ndarray) -> np.ndarray:

@@ -1,8 +1,10 @@
 """How a simulated cell grows from birth to division, and when it divides.
 
 Growth is exponential at a rate that may rise or fall with age, and that may
-change for all cells at one time. All of it is solved in closed form, so that
-truth knows no steps.
+change for all cells at one time. In yeast a mother and her bud grow together
+exponentially, and all of it goes into the bud; once it has left her, it grows
+by itself until it buds, and keeps its size from then on. All of it is solved
+in closed form, so that truth knows no steps.
 """
 
 import math
@@ -31,7 +33,8 @@ def division_sizes(
         Its `division_rule` and `division_cv` are used. An adder adds the mean
         size at birth, a sizer divides at twice that; a timer divides after
         its own doubling time, so that its sizes wander off with the
-        generations.
+        generations. In yeast birth is when a cell leaves her mother, division
+        her first bud, and twice is `fold` times.
     rng : numpy.random.Generator
 
     References
@@ -41,11 +44,11 @@ def division_sizes(
     """
     p, n = parameters, len(birth_size)
     if p.division_rule == "adder":
-        return birth_size + lognormal(p.birth_size, p.division_cv, n, rng)
+        return birth_size + lognormal((p.fold - 1) * p.birth_size, p.division_cv, n, rng)
     if p.division_rule == "sizer":
         # one born above that size divides as soon as it can
-        return np.maximum(lognormal(2 * p.birth_size, p.division_cv, n, rng), 1.1 * birth_size)
-    age_h = lognormal(math.log(2) / rate_per_h, p.division_cv, n, rng)
+        return np.maximum(lognormal(p.fold * p.birth_size, p.division_cv, n, rng), 1.1 * birth_size)
+    age_h = lognormal(math.log(p.fold) / rate_per_h, p.division_cv, n, rng)
     return birth_size * np.exp(_grown(age_h, rate_per_h, p))
 
 
@@ -61,6 +64,8 @@ def sizes(cells: np.ndarray, time_h: float | np.ndarray, parameters: Simulation)
     parameters : Simulation
     """
     age_h = _own_time(time_h, parameters) - _own_time(cells["birth_time_h"], parameters)
+    if parameters.kind == "yeast":
+        return _sizes_of_yeast(cells, age_h)
     return cells["birth_size"] * np.exp(_grown(age_h, cells["growth_rate_per_h"], parameters))
 
 
@@ -70,18 +75,61 @@ def growth_rates(cells: np.ndarray, time_h: float | np.ndarray, parameters: Simu
     age_h = _own_time(time_h, p) - _own_time(cells["birth_time_h"], p)
     rate_per_h = cells["growth_rate_per_h"]
     pace = np.where(_shifted(time_h, p), p.shift_factor, 1.0)
+    if p.kind == "yeast":
+        parting_h, budding_h = _ages_of_yeast(cells)
+        of_pair_per_h = rate_per_h * cells["host_size"] * np.exp(rate_per_h * np.minimum(age_h, parting_h))
+        of_bud_per_h = of_pair_per_h / _sizes_of_yeast(cells, age_h)
+        return pace * np.select([age_h < parting_h, age_h < budding_h], [of_bud_per_h, rate_per_h], 0.0)
     return pace * rate_per_h * (1 + p.growth_trend * (age_h * rate_per_h / math.log(2) - 0.5))
 
 
 def division_times(cells: np.ndarray, parameters: Simulation) -> np.ndarray:
-    """When each cell divides, in hours since the first frame, from its sizes and growth."""
+    """When each cell divides, in yeast buds first, in hours since the first frame, from its sizes and growth."""
     p = parameters
+    if p.kind == "yeast":
+        return _clock_time(_own_time(cells["birth_time_h"], p) + _ages_of_yeast(cells)[1], p)
     rate_per_h = cells["growth_rate_per_h"]
     wanted = np.log(cells["division_size"] / cells["birth_size"])
     slope = p.growth_trend * rate_per_h**2 / (2 * math.log(2))
     start = rate_per_h * (1 - p.growth_trend / 2)
     age_h = 2 * wanted / (start + np.sqrt(np.maximum(start**2 + 4 * slope * wanted, 0)))
     return _clock_time(_own_time(cells["birth_time_h"], p) + age_h, p)
+
+
+def parting_times(cells: np.ndarray, parameters: Simulation) -> np.ndarray:
+    """When each cell of yeast leaves her mother, in hours since the first frame."""
+    return _clock_time(_own_time(cells["birth_time_h"], parameters) + _ages_of_yeast(cells)[0], parameters)
+
+
+def next_bud_times(buds: np.ndarray, rest_h: np.ndarray, parameters: Simulation) -> np.ndarray:
+    """When the next bud of each bud's mother emerges.
+
+    Parameters
+    ----------
+    buds : structured array of shape (n,)
+        The buds before.
+    rest_h : array of shape (n,)
+        Of the mothers, from when a bud leaves until the next emerges, by the
+        clock of the cells.
+    parameters : Simulation
+    """
+    p = parameters
+    return _clock_time(_own_time(buds["birth_time_h"], p) + _ages_of_yeast(buds)[0] + rest_h, p)
+
+
+def _ages_of_yeast(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ages, in own time, at which cells leave their mothers and bud first."""
+    rate_per_h = cells["growth_rate_per_h"]
+    parting_h = np.log1p((cells["parting_size"] - cells["birth_size"]) / cells["host_size"]) / rate_per_h
+    return parting_h, parting_h + np.log(cells["division_size"] / cells["parting_size"]) / rate_per_h
+
+
+def _sizes_of_yeast(cells: np.ndarray, age_h: np.ndarray) -> np.ndarray:
+    rate_per_h = cells["growth_rate_per_h"]
+    parting_h, budding_h = _ages_of_yeast(cells)
+    as_bud = cells["birth_size"] + cells["host_size"] * np.expm1(rate_per_h * np.clip(age_h, 0, parting_h))
+    alone_h = np.clip(age_h, parting_h, budding_h) - parting_h
+    return as_bud * np.exp(rate_per_h * alone_h)
 
 
 def _grown(age_h: np.ndarray, rate_per_h: np.ndarray, p: Simulation) -> np.ndarray:

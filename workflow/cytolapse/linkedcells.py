@@ -13,6 +13,8 @@ OBJECT_COLUMNS = [
     "x_aligned_um",
     "area_um2",
     "major_axis_um",
+    "minor_axis_um",
+    "orientation_rad",
     "intensity_au",
     "background_au",
     "flag_border",
@@ -32,6 +34,9 @@ class Cells(NamedTuple):
     position_um : array of shape (n, 2)
         y and x, drift removed.
     area_um2, half_length_um : arrays
+    ellipse_um : array of shape (n, 3)
+        Half axes of the ellipse of the mask, long and short, and the angle from
+        the y axis to the long one.
     mass_au_um2 : array
         Light above the background times area; NaN where it is not known.
     border : bool array
@@ -46,6 +51,7 @@ class Cells(NamedTuple):
     position_um: np.ndarray
     area_um2: np.ndarray
     half_length_um: np.ndarray
+    ellipse_um: np.ndarray
     mass_au_um2: np.ndarray
     border: np.ndarray
     first: np.ndarray
@@ -78,13 +84,17 @@ def arrange_cells(objects: pd.DataFrame, tracks: pd.DataFrame) -> Cells:
         )
     number = {column: table[column].to_numpy(np.float64, na_value=np.nan) for column in OBJECT_COLUMNS[2:-1]}
     area_um2 = number["area_um2"]
+    radius_um = np.sqrt(area_um2 / np.pi)
+    half_axes_um = [np.fmax(number[f"{axis}_axis_um"] / 2, radius_um / 10) for axis in ("major", "minor")]
+    half_axes_um = [np.where(np.isnan(number["minor_axis_um"]), radius_um, half) for half in half_axes_um]
     cells = Cells(
         frame=table["frame"].to_numpy(np.int64),
         label=table["label"].to_numpy(np.int64),
         track=table["track"].to_numpy(np.int64),
         position_um=np.stack([number["y_aligned_um"], number["x_aligned_um"]], axis=1),
         area_um2=area_um2,
-        half_length_um=np.fmax(number["major_axis_um"] / 2, np.sqrt(area_um2 / np.pi)),
+        half_length_um=np.fmax(number["major_axis_um"] / 2, radius_um),
+        ellipse_um=np.stack([*half_axes_um, np.nan_to_num(number["orientation_rad"])], axis=1),
         mass_au_um2=(number["intensity_au"] - number["background_au"]) * area_um2,
         border=table["flag_border"].fillna(False).to_numpy(bool),
         first=np.empty(0, np.int64),
@@ -152,6 +162,22 @@ def rows_near(
     )
     place, column = np.nonzero(np.isfinite(distance))
     return place, among[nearest[place, column]]
+
+
+def reach_um(cells: Cells, row: np.ndarray, towards: np.ndarray) -> np.ndarray:
+    """How far the ellipse of a mask reaches from its middle.
+
+    Parameters
+    ----------
+    cells : Cells
+    row : int array of shape (n,)
+    towards : array of shape (n, 2)
+        Unit vectors, y and x.
+    """
+    long_um, short_um, angle = cells.ellipse_um[row].T
+    along = towards[:, 0] * np.cos(angle) + towards[:, 1] * np.sin(angle)
+    across = towards[:, 1] * np.cos(angle) - towards[:, 0] * np.sin(angle)
+    return long_um * short_um / np.hypot(short_um * along, long_um * across)
 
 
 def typical_step_um(cells: Cells) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from cytolapse.rods import rod_area, rod_volume
 
 _CHOICES = {
-    "kind": ("rod", "nucleus"),
+    "kind": ("rod", "nucleus", "yeast"),
     "modality": ("fluorescence", "phase"),
     "grows": ("length", "area", "volume"),
     "division_rule": ("adder", "sizer", "timer"),
@@ -14,7 +14,7 @@ _CHOICES = {
 }
 _FROM_ZERO_BELOW_ONE = (
     *("constriction_fraction", "haze_fraction", "vignetting", "tilt", "bleaching_per_frame", "silent_fraction"),
-    *("irregularity", "defocus_fraction"),
+    *("irregularity", "defocus_fraction", "phase_floor", "halo_wide_fraction", "bud_share", "bud_width"),
 )
 _MAY_BE_ZERO = (
     *("founders", "surround_um", "growth_rate_cv", "width_of_cell_cv", "division_cv", "share_sd", "bend_rad"),
@@ -22,6 +22,8 @@ _MAY_BE_ZERO = (
     *("division_angle_rad", "speed_um_per_h", "jitter_um_per_sqrt_h", "jitter_rad_per_sqrt_h", "drift_um_per_sqrt_h"),
     *("reporter_au_per_um3", "reporter_sd", "marker_au_per_um3", "marker_cv", "texture_cv", "halo_fraction"),
     *("phase_contrast", "phase_level_au", "phase_grain", "background_au", "offset_au", "read_noise_e"),
+    *("vacuole_contrast", "nuclear_ratio", "nuclear_ratio_cv", "translocation_time_h", "translocation_h"),
+    *("nuclear_marker_au_per_um3",),
 )
 
 
@@ -29,8 +31,12 @@ def _check_choices(p: "Simulation") -> None:
     for name, allowed in _CHOICES.items():
         if getattr(p, name) not in allowed:
             raise ValueError(f"{name} is {getattr(p, name)!r}; wanted one of {', '.join(map(str, allowed))}")
-    if p.kind == "nucleus" and p.grows == "length":
-        raise ValueError("grows is 'length', which a nucleus cannot share out at division; wanted area or volume")
+    if p.kind != "rod" and p.grows == "length":
+        raise ValueError(f"grows is 'length', which a {p.kind} cannot share out at division; wanted area or volume")
+    if p.kind == "rod" and p.nuclear_ratio:
+        raise ValueError(f"nuclear_ratio is {p.nuclear_ratio:g}, but a rod has no nucleus; it must be 0")
+    if p.kind == "yeast" and p.growth_trend:
+        raise ValueError(f"growth_trend is {p.growth_trend:g}; yeast grows at one rate, it must be 0")
 
 
 def _check_ranges(p: "Simulation") -> None:
@@ -55,6 +61,11 @@ def _check_ranges(p: "Simulation") -> None:
             f"birth_length_um is {p.birth_length_um:g} um; a rod {p.width_of_cell_um:g} um wide must be born at least "
             f"{1.5 * p.width_of_cell_um:g} um long"
         )
+    if p.kind == "yeast" and not 0 < p.bud_width**2 < p.bud_share / 2:
+        raise ValueError(
+            f"bud_width is {p.bud_width:g} and bud_share {p.bud_share:g}; a bud emerges with less than half of the "
+            "size at which it parts: the square of bud_width must lie in 0 to half of bud_share, ends not included"
+        )
 
 
 @dataclass(frozen=True)
@@ -63,9 +74,11 @@ class Simulation:
 
     Attributes
     ----------
-    kind : {'rod', 'nucleus'}
-        Spherocylinders that push each other, or flat ellipses that wander and
-        round up before they divide.
+    kind : {'rod', 'nucleus', 'yeast'}
+        Spherocylinders that push each other; flat ellipses that wander and
+        round up before they divide; or ellipsoids that push each other and
+        bud: a mother keeps her size while what the two grow by goes into the
+        bud at her neck.
     modality : {'phase', 'fluorescence'}
         How the first channel, the one to segment, is made: dark cells with a
         halo, or a marker that fills the cell.
@@ -86,15 +99,17 @@ class Simulation:
         d ln(size)/dt: mean, and coefficient of variation between cells.
     growth_trend : float
         Rise of the rate over one doubling time from birth, as a share of the
-        cell's own rate, which it has in the middle; -0.5 to 1.
+        cell's own rate, which it has in the middle; -0.5 to 1, and 0 in yeast.
     shift_time_h, shift_factor : float
         When all cells change their pace (0: never), and by what the rate is
         multiplied from then on.
     division_rule : {'adder', 'sizer', 'timer'}
         What decides when a cell divides: a size added since birth, a size, or
-        a time since birth.
+        a time since birth. In yeast it decides when a cell buds first, and
+        counts from when she left her mother.
     birth_length_um, width_of_cell_um : float
-        Of the mean cell at birth; for a nucleus its two axes.
+        Of the mean cell at birth, in yeast when she leaves her mother; for a
+        nucleus and for yeast the two axes.
     width_of_cell_cv : float
         Between founders; daughters inherit the width.
     height_of_cell_um : float
@@ -109,17 +124,23 @@ class Simulation:
         Coefficient of variation of what the rule of division fixes: added
         size, size at division, or time.
     share_sd : float
-        Standard deviation of the share of size that a daughter gets; mean 1/2.
+        Standard deviation of the share of size that a daughter gets, mean 1/2;
+        in yeast of the share of her mother's size at which a bud leaves her.
+    bud_share, bud_width : float
+        Mean size of a bud when it leaves its mother, and its width when it
+        emerges, over the mother's.
+    rest_h : float
+        Mean time from when a bud leaves until its mother's next one emerges.
     constriction_fraction : float
         Share of the growth, the last, in which a rod constricts and a nucleus
-        rounds up.
+        rounds up; yeast does neither.
     division_angle_rad : float
         Standard deviation of the angle by which a daughter turns at division.
     speed_um_per_h, persistence_h : float
         Of the persistent random walk of nuclei: root mean square speed and
         correlation time of the velocity.
     jitter_um_per_sqrt_h, jitter_rad_per_sqrt_h : float
-        Brownian motion of rods.
+        Brownian motion of rods and yeast.
     drift_um_per_sqrt_h, jumps_per_h, jump_um : float
         Random walk of the stage, along each axis; jumps of the stage, and how
         far they go on average.
@@ -140,6 +161,19 @@ class Simulation:
     autofluorescence_au_per_um3, crosstalk : float
         What any cell shows in the channel of the reporter, and the share of
         the marker's light that is seen there.
+    nuclear_ratio, nuclear_ratio_cv : float
+        Concentration of the reporter in the nucleus over that around it, and
+        its variation between cells; 0 for a reporter that knows no nucleus.
+        Above 0 the reporter is drawn as in an optical section, light by
+        concentration alone; yeast gets a third channel, in which its nuclei
+        shine, and nuclei get a rim of cytoplasm in the reporter's channel.
+    translocation_time_h, translocated_ratio, translocation_h : float
+        When the reporter moves (0: never), the ratio that it moves to, and the
+        time within which all but 1/e of the way is done; 0 for at once.
+    cytoplasm_um : float
+        How far the cell reaches beyond its nucleus.
+    nuclear_marker_au_per_um3 : float
+        Concentration of the marker of the nuclei of yeast.
     marker_au_per_um3, marker_cv : float
         Concentration of the marker, and its variation between founders.
     texture_cv : float
@@ -150,8 +184,12 @@ class Simulation:
         Share of frames that are out of focus, and the blur of these.
     haze_fraction, haze_sigma_um : float
         Share of the fluorescence that comes from out of focus, and its width.
-    halo_fraction, halo_sigma_um, phase_contrast : float
-        Brightness and width of the halo of phase contrast; darkness of a cell.
+    halo_fraction, halo_sigma_um, halo_wide_fraction, phase_contrast : float
+        Brightness and width of the halo of phase contrast, the part of it that
+        reaches three times as far; darkness of a cell.
+    phase_floor, vacuole_contrast : float
+        Brightness of the darkest place under phase contrast, and how much
+        brighter a vacuole of yeast is, over that of the empty field.
     phase_level_au, phase_grain : float
         Brightness of the empty field, and relative amplitude of its fixed
         pattern.
@@ -195,6 +233,9 @@ class Simulation:
     bend_rad: float = 0.0
     irregularity: float = 0.0
     share_sd: float = 0.02
+    bud_share: float = 0.6
+    bud_width: float = 0.2
+    rest_h: float = 0.25
     constriction_fraction: float = 0.25
     division_angle_rad: float = 0.08
     speed_um_per_h: float = 10.0
@@ -213,6 +254,13 @@ class Simulation:
     bleaching_per_frame: float = 0.0
     autofluorescence_au_per_um3: float = 0.0
     crosstalk: float = 0.0
+    nuclear_ratio: float = 0.0
+    nuclear_ratio_cv: float = 0.1
+    translocation_time_h: float = 0.0
+    translocated_ratio: float = 1.0
+    translocation_h: float = 0.1
+    cytoplasm_um: float = 4.0
+    nuclear_marker_au_per_um3: float = 4_000.0
     marker_au_per_um3: float = 60_000.0
     marker_cv: float = 0.15
     texture_cv: float = 0.06
@@ -223,9 +271,12 @@ class Simulation:
     haze_sigma_um: float = 0.7
     halo_fraction: float = 0.65
     halo_sigma_um: float = 0.55
+    halo_wide_fraction: float = 0.25
     phase_contrast: float = 1.15
     phase_level_au: float = 12_000.0
     phase_grain: float = 0.015
+    phase_floor: float = 0.12
+    vacuole_contrast: float = 0.4
     background_au: float = 120.0
     background_drift_per_h: float = 0.0
     vignetting: float = 0.12
@@ -240,9 +291,20 @@ class Simulation:
         _check_ranges(self)
 
     @property
-    def channels(self) -> tuple[str, str]:
-        """Names of the two channels: the one to segment, then the reporter."""
-        return ("phase" if self.modality == "phase" else "marker", "reporter")
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels: the one to segment, the reporter, and the nuclei of yeast where they are shown."""
+        nuclei = ("nucleus",) if self.kind == "yeast" and self.nuclear_ratio else ()
+        return ("phase" if self.modality == "phase" else "marker", "reporter", *nuclei)
+
+    @property
+    def division(self) -> str:
+        """How the cells divide, as the sheet of experiments calls it: fission or budding."""
+        return "budding" if self.kind == "yeast" else "fission"
+
+    @property
+    def fold(self) -> float:
+        """Size at division over size at birth of the mean cell; in yeast from one's mother to one's own first bud."""
+        return 1 / self.bud_share if self.kind == "yeast" else 2.0
 
     @property
     def birth_size(self) -> float:
@@ -255,8 +317,9 @@ class Simulation:
                 "volume": rod_volume(length_um, width_um / 2, 0.0),
             }
             return float(sizes[self.grows])
+        height_um = width_um if self.kind == "yeast" else self.height_of_cell_um
         area_um2 = math.pi / 4 * length_um * width_um
-        return area_um2 if self.grows == "area" else area_um2 * self.height_of_cell_um * 2 / 3
+        return area_um2 if self.grows == "area" else area_um2 * height_um * 2 / 3
 
 
 NUCLEI = Simulation(
@@ -287,3 +350,38 @@ NUCLEI = Simulation(
     background_au=60.0,
 )
 """Nuclei of cultured cells with a fluorescent marker, the other usual case."""
+
+YEAST = Simulation(
+    kind="yeast",
+    frames=60,
+    height_px=256,
+    width_px=256,
+    pixel_size_um=0.25,
+    founders=6,
+    grows="volume",
+    growth_rate_per_h=math.log(2) / 1.5,
+    birth_length_um=5.1,
+    width_of_cell_um=4.4,
+    width_of_cell_cv=0.05,
+    division_cv=0.2,
+    share_sd=0.06,
+    jitter_um_per_sqrt_h=0.3,
+    jitter_rad_per_sqrt_h=0.1,
+    reporter_au_per_um3=400.0,
+    marker_au_per_um3=1_500.0,
+    marker_cv=0.2,
+    psf_sigma_um=0.2,
+    haze_sigma_um=1.2,
+    halo_fraction=32.0,
+    halo_sigma_um=0.42,
+    halo_wide_fraction=0.05,
+    phase_contrast=32.0,
+    phase_level_au=250.0,
+    phase_floor=0.85,
+    vacuole_contrast=0.8,
+    vignetting=0.06,
+    tilt=0.03,
+    phase_grain=0.004,
+    background_au=60.0,
+)
+"""Budding yeast in a chip under phase contrast."""

@@ -15,21 +15,24 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cytolapse.colony import Colony, Shapes, cell_shapes, production_rate
+from cytolapse.bodies import Shapes, cell_shapes
+from cytolapse.colony import Colony
+from cytolapse.drawing import draw_scene
 from cytolapse.files import atomic_path
-from cytolapse.lifecycle import division_times, growth_rates
+from cytolapse.lifecycle import growth_rates, sizes
 from cytolapse.optics import (
     camera_counts,
-    draw_scene,
     frames_out_of_focus,
     image_scene,
     set_up_optics,
     stage_drift,
 )
-from cytolapse.scenarios import NUCLEI, Simulation
+from cytolapse.reporters import compartments_of, production_rate
+from cytolapse.scenarios import NUCLEI, YEAST, Simulation
 
 __all__ = [
     "NUCLEI",
+    "YEAST",
     "SimulatedMovie",
     "Simulation",
     "number_labels",
@@ -45,8 +48,9 @@ class SimulatedMovie:
 
     Attributes
     ----------
-    movie : array of shape (frames, 2, y, x), uint16
-        What the camera saw: the channel to segment, then the reporter.
+    movie : array of shape (frames, channels, y, x), uint16
+        What the camera saw: the channel to segment, the reporter, and the
+        nuclei of yeast where the reporter knows them (`Simulation.channels`).
     labels : array of shape (frames, y, x), uint16
         The number of the cell that covers half of a pixel or more; 0 is
         background. A cell keeps its number.
@@ -55,16 +59,24 @@ class SimulatedMovie:
         parent, age_h, y_px, x_px, y_um, x_um, y_aligned_um, x_aligned_um,
         area_px (of the label), area_um2, length_um, width_um, orientation_rad,
         volume_um3, growth_rate_per_h, total_au, concentration_au_per_um3 and
-        production_rate_au_per_h (of the reporter), flag_border. Shapes are
-        those of the whole cell, also where the frame cuts it.
+        production_rate_au_per_h (of the reporter), nuclear_ratio,
+        nucleus_au_per_px, cytoplasm_au_per_px and nucleus_total_au (of the
+        reporter in nucleus and cytoplasm, null where it knows no nucleus or
+        the bud has none yet), flag_border. Shapes are those of the whole cell,
+        also where the frame cuts it. A cell of yeast is one from when it
+        emerges as a bud.
     lineage : DataFrame
-        One row a cell that is seen in some frame: cell, parent, generation,
-        first_frame, last_frame, start, end (as in the table lineage),
-        birth_frame, division_frame (the first frames after these events),
-        birth_time_h, division_time_h, cycle_time_h, growth_rate_per_h,
-        size_birth, size_division, added_size, division_ratio, and length_um,
-        area_um2 and volume_um3 at birth (`_birth_`) and division. Null where
-        the event lies outside of the movie.
+        One row a cell and cycle that is seen in some frame: cell, cycle,
+        parent, generation, first_frame, last_frame, start, end (as in the
+        table lineage), birth_frame, division_frame (the first frames after
+        these events), birth_time_h, division_time_h, cycle_time_h,
+        growth_rate_per_h, size_birth, size_division, added_size,
+        division_ratio, and length_um, area_um2 and volume_um3 at birth
+        (`_birth_`) and division. Null where the event lies outside of the
+        movie. The cycle is 0, but a mother of yeast has one more with every
+        bud: cycle k begins with the emergence of the kth. The rate of growth
+        is the cell's own; in yeast, where it changes with the cycle, the mean
+        over the frames in which she is seen.
     parameters : Simulation
     seed : int
     """
@@ -85,8 +97,12 @@ def simulate_movie(parameters: Simulation, seed: int) -> SimulatedMovie:
     rigid, straight bodies, so that bent ones touch a little. Nuclei follow a
     persistent random walk. A stable reporter is made at a rate proportional to
     volume, which fluctuates along the lineage, matures, is bleached by every
-    frame and diluted by growth. Not in it: budding, dying cells, phases of the
-    cell cycle, reporters that move within the cell, three dimensions.
+    frame and diluted by growth; it may move between nucleus and cytoplasm at a
+    set time. Yeast buds: a mother keeps her size and her number while a bud
+    grows out of her neck, by all that the two grow by [2]_; it leaves her at a
+    share of her size, grows until it buds by itself, and she rests before she
+    buds again. Not in it: dying cells, mating and sporulation, three
+    dimensions.
 
     Parameters
     ----------
@@ -111,6 +127,9 @@ def simulate_movie(parameters: Simulation, seed: int) -> SimulatedMovie:
     ----------
     .. [1] Taheri-Araghi, S. et al. Cell-size control and homeostasis in
        bacteria. Current Biology 25, 385-391 (2015).
+    .. [2] Hartwell, L. H. & Unger, M. W. Unequal division in Saccharomyces
+       cerevisiae and its implications for the control of cell division.
+       J. Cell Biol. 75, 422-435 (1977).
     """
     life, glass, sensor = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
     p = parameters
@@ -120,14 +139,14 @@ def simulate_movie(parameters: Simulation, seed: int) -> SimulatedMovie:
     blurred = frames_out_of_focus(p, glass)
     colony = Colony(p, life)
     numbers: dict[int, int] = {}
-    movie = np.empty((p.frames, 2, p.height_px, p.width_px), np.uint16)
+    movie = np.empty((p.frames, len(p.channels), p.height_px, p.width_px), np.uint16)
     labels = np.zeros((p.frames, p.height_px, p.width_px), np.uint16)
     seen = []
     for frame, time_h in enumerate(times_h):
         colony.advance(time_h, drift_um[frame])
         shape = cell_shapes(colony.cells, time_h, p)
-        scene = draw_scene(colony.cells, shape, drift_um[frame], optics.pad_px, p)
-        looked_at = (True, frame % p.reporter_every_frames == 0)
+        scene = draw_scene(colony.cells, shape, time_h, drift_um[frame], optics.pad_px, p)
+        looked_at = (True, *(frame % p.reporter_every_frames == 0,) * (len(p.channels) - 1))
         for channel, light_au in enumerate(image_scene(scene, optics, p, time_h, out_of_focus=blurred[frame])):
             counts = camera_counts(light_au, p, sensor)
             movie[frame, channel] = counts if looked_at[channel] else 0
@@ -141,6 +160,9 @@ def simulate_movie(parameters: Simulation, seed: int) -> SimulatedMovie:
     cells = _with_numbers(pd.concat(seen, ignore_index=True), numbers)
     lineage = _lineage_of(cells, colony, numbers, times_h, p)
     return SimulatedMovie(movie, labels, cells, lineage, parameters, seed)
+
+
+_PARTS = ("nuclear_ratio", "nucleus_au_per_px", "cytoplasm_au_per_px", "nucleus_total_au")
 
 
 def _truth_of_frame(
@@ -157,6 +179,8 @@ def _truth_of_frame(
     edge = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
     age_h = np.where(cells["parent"] > 0, time_h - cells["birth_time_h"], np.nan)
     y_um, x_um = cells["y_um"] - drift_um[0], cells["x_um"] - drift_um[1]
+    unknown = np.full(len(cells), np.nan)
+    parts = compartments_of(cells, shape, time_h, p) if p.nuclear_ratio else (unknown,) * 4
     rows = pd.DataFrame(
         {
             "frame": frame,
@@ -179,7 +203,8 @@ def _truth_of_frame(
             "growth_rate_per_h": growth_rates(cells, time_h, p),
             "total_au": cells["total_au"],
             "concentration_au_per_um3": cells["total_au"] / shape.volume_um3,
-            "production_rate_au_per_h": production_rate(cells, shape, p),
+            "production_rate_au_per_h": production_rate(cells, shape, time_h, p),
+            **dict(zip(_PARTS, parts, strict=True)),
             "flag_border": np.isin(np.arange(1, len(cells) + 1), edge),
         }
     )
@@ -212,9 +237,12 @@ def number_labels(labels: np.ndarray, numbers: np.ndarray) -> np.ndarray:
 
 
 def _with_numbers(cells: pd.DataFrame, numbers: dict[int, int]) -> pd.DataFrame:
-    """Number cells from 1 as they come into sight; a mother that never did is unknown."""
+    """Number cells from 1 as they come into sight; a mother that did not before her daughter is unknown."""
     cells["cell"] = cells["cell"].map(numbers).astype("Int32")
-    cells["parent"] = cells["parent"].map(numbers).astype("Int32")
+    parent = cells["parent"].map(numbers).astype("Int32")
+    first = cells.groupby("cell")["frame"].min()
+    before = parent.map(first) < cells["cell"].map(first)
+    cells["parent"] = parent.where(before.fillna(False))
     cells["flag_border"] = cells["flag_border"].astype("boolean")
     return cells.astype({"frame": "Int32", "area_px": "Int32"}).sort_values(["frame", "cell"], ignore_index=True)
 
@@ -226,23 +254,26 @@ def _lineage_of(
     born = born[np.isin(born["cell"], list(numbers))]
     number = np.array([numbers[cell] for cell in born["cell"].tolist()], int)
     born, number = born[np.argsort(number)], np.sort(number)
-    seen = cells.groupby("cell")["frame"].agg(["min", "max"]).reindex(number)
-    division_time_h = np.array([colony.division_time_h.get(cell, np.nan) for cell in born["cell"].tolist()])
-    birth_time_h = np.where(born["parent"] > 0, born["birth_time_h"], np.nan)
-    divided = ~np.isnan(division_time_h)
-    first, last = seen["min"].to_numpy(int), seen["max"].to_numpy(int)
+    seen = _seen_cycles(cells, born, colony)
+    born, number = born[seen["row"]], number[seen["row"]]
+    first, last = seen["first"].to_numpy(int), seen["last"].to_numpy(int)
+    begin_h, division_time_h = seen["begin_h"].to_numpy(float), seen["end_h"].to_numpy(float)
+    birth_time_h = np.where((born["parent"] > 0) | (seen["cycle"] > 0), begin_h, np.nan)
+    born_known, divided = ~np.isnan(birth_time_h), ~np.isnan(division_time_h)
     birth_frame, division_frame = _next_frame(times_h, birth_time_h), _next_frame(times_h, division_time_h)
-    sizes = _sizes_at(born, born["birth_time_h"], ~np.isnan(birth_time_h), "birth", p)
-    sizes |= _sizes_at(born, division_times(born, p), divided, "division", p)
-    size_birth = np.where(np.isnan(birth_time_h), np.nan, born["birth_size"])
-    size_division = np.where(divided, born["division_size"], np.nan)
+    at_birth = _sizes_at(born, birth_time_h, "birth", p)
+    at_division = _sizes_at(born, division_time_h, "division", p)
     # a division out of sight is not the end of what was seen
     in_sight = divided & (last + 1 == np.where(divided, division_frame, -1))
-    born_in_sight = (birth_frame == first) & ~np.isnan(birth_time_h)
+    born_in_sight = (birth_frame == first) & born_known
+    rate_per_h = born["growth_rate_per_h"]
+    if p.kind == "yeast":
+        rate_per_h = _mean_rates(born, times_h[first], times_h[last], p)
     return pd.DataFrame(
         {
             "cell": pd.array(number, "Int32"),
-            "parent": pd.Series(born["parent"]).map(numbers).astype("Int32"),
+            "cycle": pd.array(seen["cycle"], "Int32"),
+            "parent": pd.array(pd.Series(number).map(cells.groupby("cell")["parent"].first()), "Int32"),
             "generation": pd.array(born["generation"], "Int32"),
             "first_frame": pd.array(first, "Int32"),
             "last_frame": pd.array(last, "Int32"),
@@ -253,14 +284,39 @@ def _lineage_of(
             "birth_time_h": birth_time_h,
             "division_time_h": division_time_h,
             "cycle_time_h": division_time_h - birth_time_h,
-            "growth_rate_per_h": born["growth_rate_per_h"],
-            "size_birth": size_birth,
-            "size_division": size_division,
-            "added_size": size_division - size_birth,
-            "division_ratio": np.where(np.isnan(birth_time_h), np.nan, born["birth_share"]),
-            **sizes,
+            "growth_rate_per_h": rate_per_h,
+            "size_birth": at_birth["size_birth"],
+            "size_division": at_division["size_division"],
+            "added_size": at_division["size_division"] - at_birth["size_birth"],
+            "division_ratio": np.where(born_known, born["birth_share"], np.nan),
+            **{name: value for name, value in (at_birth | at_division).items() if not name.startswith("size")},
         }
     )
+
+
+def _seen_cycles(cells: pd.DataFrame, born: np.ndarray, colony: Colony) -> pd.DataFrame:
+    """The cycles of cells that some frame shows: row of `born`, cycle, begin_h and end_h, first and last frame."""
+    ends_h = [colony.division_times_h.get(cell, []) for cell in born["cell"].tolist()]
+    cycles = pd.DataFrame(
+        [
+            (row, cycle, begin_h, end_h)
+            for row, (birth_h, ends) in enumerate(zip(born["birth_time_h"].tolist(), ends_h, strict=True))
+            for cycle, (begin_h, end_h) in enumerate(zip([birth_h, *ends], [*ends, np.nan], strict=True))
+        ],
+        columns=["row", "cycle", "begin_h", "end_h"],
+    )
+    # numbers count from 1 in the order of `born`; a daughter of a fission is another cell
+    times_h = cells["time_h"].to_numpy(float)
+    passed = [np.searchsorted(ends_h[row], h, side="right") for row, h in zip(cells["cell"] - 1, times_h, strict=True)]
+    seen = cells[["frame"]].assign(row=cells["cell"].astype(int) - 1, cycle=np.array(passed, int))
+    seen = seen.groupby(["row", "cycle"])["frame"].agg(first="min", last="max").reset_index()
+    return cycles.merge(seen, on=["row", "cycle"]).sort_values(["row", "cycle"], ignore_index=True)
+
+
+def _mean_rates(born: np.ndarray, first_h: np.ndarray, last_h: np.ndarray, p: Simulation) -> np.ndarray:
+    span_h = last_h - first_h
+    grown = np.log(sizes(born, last_h, p) / sizes(born, first_h, p))
+    return np.where(span_h > 0, grown / np.where(span_h > 0, span_h, 1), growth_rates(born, first_h, p))
 
 
 def _next_frame(times_h: np.ndarray, event_h: np.ndarray) -> np.ndarray:
@@ -272,9 +328,12 @@ def _frames_or_null(frame: np.ndarray) -> pd.arrays.IntegerArray:
     return pd.array(pd.Series(frame).astype("Int32"))
 
 
-def _sizes_at(cells: np.ndarray, time_h: np.ndarray, known: np.ndarray, event: str, p: Simulation) -> dict:
-    shape = cell_shapes(cells, time_h, p)
+def _sizes_at(cells: np.ndarray, time_h: np.ndarray, event: str, p: Simulation) -> dict:
+    """Size, and length, area and volume, at the time of an event; NaN where that is not known."""
+    known = ~np.isnan(time_h)
+    shape = cell_shapes(cells, np.where(known, time_h, cells["birth_time_h"]), p)
     values = {"length_{}_um": shape.length_um, "area_{}_um2": shape.area_um2, "volume_{}_um3": shape.volume_um3}
+    values["size_{}"] = sizes(cells, np.where(known, time_h, cells["birth_time_h"]), p)
     return {name.format(event): np.where(known, value, np.nan) for name, value in values.items()}
 
 
