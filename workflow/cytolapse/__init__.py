@@ -9,7 +9,7 @@ labeling, labels, thresholding, labelimages, exchange, engines, targets, progres
 learning, evaluation, judgement, holdout, training, acceptance, illumination, shading,
 shapes, compartments, intensities, focus, drift, features, linking, linkedcells,
 merging, divisions, fates, repairs, lineage, fits, localrates, jumps, cycles, growth,
-production, expression, analysis, population, collection, csvtables, controls,
+production, expression, analysis, families, population, collection, csvtables, controls,
 trackedlabels, exports, graphs, trees, overlays, wording, summaries, figures, report,
 rods, contacts, scenarios, lifecycle, colony, optics, simulation, truth.
 """

@@ -448,9 +448,23 @@ _TABLES: dict[str, tuple[str, list[Column]]] = {
             Column(
                 "number_rate_per_h", REAL, "1/h", "d ln(number of cells)/dt, mean over movies weighted by their cells"
             ),
-            Column("number_rate_se_per_h", REAL, "1/h", "its standard error between movies; null with one movie"),
+            Column(
+                "number_rate_se_per_h",
+                REAL,
+                "1/h",
+                "its standard error, between families of founders and between movies; null with one family alone",
+            ),
+            Column("number_rate_lo95_per_h", REAL, "1/h", "lower end of its 95 % interval (Student's t)"),
+            Column("number_rate_hi95_per_h", REAL, "1/h", "upper end of its 95 % interval"),
             Column("size_rate_per_h", REAL, "1/h", "d ln(total size)/dt, likewise"),
-            Column("size_rate_se_per_h", REAL, "1/h", "its standard error between movies; null with one movie"),
+            Column(
+                "size_rate_se_per_h",
+                REAL,
+                "1/h",
+                "its standard error, between families of founders and between movies; null with one family alone",
+            ),
+            Column("size_rate_lo95_per_h", REAL, "1/h", "lower end of its 95 % interval (Student's t)"),
+            Column("size_rate_hi95_per_h", REAL, "1/h", "upper end of its 95 % interval"),
             Column("divisions", INT, "", "divisions in the window"),
             Column(
                 "cycle_time_median_h",
