@@ -153,10 +153,20 @@ _LIGHT = [
 
 @dataclass(frozen=True)
 class Noise:
-    """Error of ln(size) about a line of its own through each track: spread, and correlation of neighbours."""
+    """Error of ln(size) about a line of its own through each track.
+
+    Of the variance, a share is white (pixels), and the rest autoregressive of
+    first order (what an outline leans on stays for a while).
+    """
 
     sd: float
-    lag1: float
+    lag1: float  # of the part that is not white
+    white: float
+
+    @property
+    def neighbours(self) -> float:
+        """Correlation of the errors of neighbouring frames."""
+        return (1 - self.white) * self.lag1
 
 
 # An outline that is off by more is of another thing than this cell: no noise, and its frames count in no bound.
@@ -166,48 +176,55 @@ _WRONG = 0.2
 def size_noise(cells: pd.DataFrame, size: str) -> Noise:
     """What of the error of size is noise: its offset and its trend along a track are left out.
 
-    Autoregressive noise of first order, by restricted likelihood over all
-    tracks, of which the offset and the trend are free.
+    By restricted likelihood over all tracks, of which the offset and the trend
+    are free: so the trend that slow noise makes by chance still counts.
     """
     error = np.log(cells[size].astype(float) / cells[f"{size}_true"])
     right = cells.assign(error=error)[~cells["flag_border"].fillna(True).astype(bool) & (error.abs() < _WRONG)]
-    tracks = [
-        (track["frame"].to_numpy(float), track["error"].to_numpy(float))
-        for _, track in right.sort_values("frame").groupby("cell_id")
-        if len(track) >= 5
-    ]
-    return max((_of_lag1(tracks, lag1) for lag1 in np.linspace(-0.3, 0.95, 26)), key=lambda found: found[0])[1]
+    alike: dict[tuple, list[np.ndarray]] = {}
+    for _, track in right.sort_values("frame").groupby("cell_id"):
+        if len(track) >= 5:
+            frame = track["frame"].to_numpy(int)
+            alike.setdefault(tuple(frame - frame[0]), []).append(track["error"].to_numpy(float))
+    tracks = [(np.array(frame, float), np.array(errors)) for frame, errors in alike.items()]
+    candidates = [(lag1, white) for lag1 in np.linspace(-0.3, 0.95, 26) for white in np.linspace(0, 0.8, 9)]
+    candidates = [(lag1, white) for lag1, white in candidates if lag1 >= _LEAST_SLOW or white == 0]
+    return max((_likelihood(tracks, *each) for each in candidates), key=lambda found: found[0])[1]
 
 
-def _of_lag1(tracks: list, lag1: float) -> tuple[float, Noise]:
-    """Restricted log-likelihood of a correlation, and the noise that goes with it."""
+# Below it, autoregressive and white noise are too alike for a track to tell them apart.
+_LEAST_SLOW = 0.3
+
+
+def _likelihood(tracks: list, lag1: float, white: float) -> tuple[float, Noise]:
+    """Restricted log-likelihood of a kind of noise, and that noise."""
     squares = degrees = constant = 0.0
-    for frame, error in tracks:
-        covariance = _autoregressive(frame, lag1)
+    for frame, errors in tracks:
+        inverse = np.linalg.inv(_correlation(frame, lag1, white))
         line = np.stack([np.ones(len(frame)), frame - frame.mean()], axis=1)
-        weighted = np.linalg.solve(covariance, np.column_stack([line, error]))
-        information = line.T @ weighted[:, :2]
-        explained = line.T @ weighted[:, 2]
-        squares += error @ weighted[:, 2] - explained @ np.linalg.solve(information, explained)
-        degrees += len(frame) - 2
-        constant -= (np.linalg.slogdet(covariance)[1] + np.linalg.slogdet(information)[1]) / 2
-    return constant - degrees / 2 * math.log(squares / degrees), Noise(math.sqrt(squares / degrees), float(lag1))
+        information = line.T @ inverse @ line
+        left = inverse - inverse @ line @ np.linalg.solve(information, line.T @ inverse)
+        squares += float(np.einsum("ki,ij,kj->", errors, left, errors))
+        degrees += len(errors) * (len(frame) - 2)
+        constant += len(errors) * (np.linalg.slogdet(inverse)[1] - np.linalg.slogdet(information)[1]) / 2
+    noise = Noise(math.sqrt(squares / degrees), float(lag1), float(white))
+    return constant - degrees / 2 * math.log(squares / degrees), noise
 
 
-def _autoregressive(frame: np.ndarray, lag1: float) -> np.ndarray:
+def _correlation(frame: np.ndarray, lag1: float, white: float) -> np.ndarray:
     lag = np.abs(np.subtract.outer(frame, frame))
-    return np.sign(lag1) ** lag * np.abs(lag1) ** lag
+    return (1 - white) * np.sign(lag1) ** lag * np.abs(lag1) ** lag + white * (lag == 0)
 
 
 def rate_bound(frames: int, span_h: float, noise: Noise) -> float:
     """Cramer-Rao bound of the error of a growth rate, per hour.
 
     The least error that an unbiased estimate from these frames can have, where
-    the noise of ln(size) is autoregressive, and known.
+    the noise of ln(size) is Gaussian, and known.
     """
     hours = np.linspace(0, span_h, frames)
     line = np.stack([np.ones(frames), hours], axis=1)
-    covariance = noise.sd**2 * _autoregressive(np.arange(frames), noise.lag1)
+    covariance = noise.sd**2 * _correlation(np.arange(frames), noise.lag1, noise.white)
     information = line.T @ np.linalg.solve(covariance, line)
     return float(np.sqrt(np.linalg.inv(information)[1, 1]))
 
@@ -225,7 +242,7 @@ def judge(tracks: pd.DataFrame, cells: pd.DataFrame, light: pd.DataFrame, size: 
     Returns
     -------
     dict
-        noise: sd and lag1. rate: by span over doubling time and for all, as
+        noise: sd, and correlation of neighbouring frames. rate: by span over doubling time and for all, as
         `judge_rates`. cycle_time: cycles, median error and share within one
         frame. size_birth, size_division, added_size: cells, median and
         root mean square relative error, share of intervals that hold the
@@ -243,7 +260,7 @@ def judge(tracks: pd.DataFrame, cells: pd.DataFrame, light: pd.DataFrame, size: 
         for low, high in zip(SPANS[:-1], SPANS[1:], strict=True)
     }
     return {
-        "noise": {"sd": noise.sd, "lag1": noise.lag1},
+        "noise": {"sd": noise.sd, "lag1": noise.neighbours},
         "rate": {name: judge_rates(some, noise) for name, some in {**spans, "all": fitted}.items() if len(some)},
         "cycle_time": _cycle_times(tracks, cells),
         **{name: _relative(tracks, name, f"{name}_se") for name in ("size_birth", "size_division", "added_size")},

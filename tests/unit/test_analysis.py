@@ -16,6 +16,7 @@ KNOBS = {
     "max_residual_sd": 0.1,
     "residual_lag1": 0.5,
     "area_jump": 0.2,
+    "mitotic_errors": 3.0,
     "max_saturated_fraction": 0.01,
     "negative_errors": 2.0,
     "crosstalk": {},

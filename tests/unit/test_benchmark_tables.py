@@ -45,8 +45,22 @@ def cells_with_noise(sd, lag1, tracks=120, frames=14):
 def test_noise_is_found_whatever_the_offset_and_trend_of_a_track(tables, lag1):
     noise = tables.size_noise(cells_with_noise(0.01, lag1), "area_um2")
 
-    assert noise.lag1 == pytest.approx(lag1, abs=0.08)
+    assert noise.neighbours == pytest.approx(lag1, abs=0.08)
     assert noise.sd == pytest.approx(0.01, rel=0.15)
+
+
+def test_slow_noise_is_told_from_white_noise_and_makes_a_larger_bound(tables):
+    cells = cells_with_noise(0.01, 0.8, tracks=600)
+    cells["area_um2"] *= np.exp(np.random.default_rng(1).normal(0, 0.01, len(cells)))
+
+    noise = tables.size_noise(cells, "area_um2")
+
+    assert noise.white == pytest.approx(0.5, abs=0.11)
+    assert noise.lag1 == pytest.approx(0.8, abs=0.1)
+    assert noise.sd == pytest.approx(0.01 * math.sqrt(2), rel=0.15)
+    # autoregressive noise with the same neighbours forgets sooner, and lets a slope be known better
+    forgetful = tables.Noise(noise.sd, noise.neighbours, 0.0)
+    assert tables.rate_bound(10, 1.0, noise) > 1.15 * tables.rate_bound(10, 1.0, forgetful)
 
 
 def test_an_outline_of_another_thing_is_no_noise(tables):
@@ -59,10 +73,10 @@ def test_an_outline_of_another_thing_is_no_noise(tables):
 def test_the_bound_of_white_noise_is_the_textbook_error_of_a_slope(tables):
     hours = np.linspace(0, 2, 9)
 
-    bound = tables.rate_bound(9, 2.0, tables.Noise(0.02, 0.0))
+    bound = tables.rate_bound(9, 2.0, tables.Noise(0.02, 0.0, 0.0))
 
     assert bound == pytest.approx(0.02 / math.sqrt(((hours - hours.mean()) ** 2).sum()))
-    assert tables.rate_bound(9, 2.0, tables.Noise(0.02, 0.6)) > 1.3 * bound
+    assert tables.rate_bound(9, 2.0, tables.Noise(0.02, 0.6, 0.0)) > 1.3 * bound
 
 
 def test_cells_are_paired_where_each_covers_most_of_the_other(tables):
@@ -78,7 +92,7 @@ def test_cells_are_paired_where_each_covers_most_of_the_other(tables):
 
 def test_rates_are_judged_by_bias_error_over_its_bound_and_intervals(tables):
     rng = np.random.default_rng(1)
-    noise = tables.Noise(0.02, 0.0)
+    noise = tables.Noise(0.02, 0.0, 0.0)
     bound = tables.rate_bound(10, 1.0, noise)
     error = rng.normal(0, 1.5 * bound, 4000)
     rates = pd.DataFrame(

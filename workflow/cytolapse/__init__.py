@@ -8,10 +8,10 @@ networks, models, scaling, checkpoints, devices, prediction, diameters, segmenta
 labeling, labels, thresholding, labelimages, exchange, engines, targets, progress,
 learning, evaluation, judgement, holdout, training, acceptance, illumination, shading,
 shapes, compartments, intensities, focus, drift, features, linking, linkedcells,
-merging, divisions, fates, repairs, lineage, fits, localrates, jumps, cycles, growth,
-production, expression, analysis, families, population, collection, csvtables, controls,
-trackedlabels, exports, graphs, trees, overlays, wording, summaries, figures, report,
-rods, contacts, scenarios, lifecycle, colony, optics, simulation, truth.
+merging, divisions, fates, repairs, lineage, fits, localrates, jumps, mitosis, cycles,
+growth, production, expression, analysis, families, population, collection, csvtables,
+controls, trackedlabels, exports, graphs, trees, overlays, wording, summaries, figures,
+report, rods, contacts, scenarios, lifecycle, colony, optics, simulation, truth.
 """
 
 __version__ = "0.1.0"

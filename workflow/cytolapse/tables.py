@@ -295,6 +295,7 @@ _TABLES: dict[str, tuple[str, list[Column]]] = {
             Column("mask_source", TEXT, "", "predicted, given (label images of the user's own), repaired or corrected"),
             Column("flag_border", FLAG, "", "the mask touches the edge of the frame"),
             Column("flag_area_jump", FLAG, "", "area far from that of the same track one frame before or after"),
+            Column("flag_mitotic", FLAG, "", "the nucleus condenses to divide, or has not unfolded since"),
             Column("flag_merged", FLAG, "", "the mask holds another cell too, as the frames before and after say"),
             Column("flag_split", FLAG, "", "the mask holds a part of a cell, as the frames before and after say"),
             Column("flag_out_of_focus", FLAG, "", "the frame is out of focus"),
@@ -408,7 +409,12 @@ _TABLES: dict[str, tuple[str, list[Column]]] = {
                 "sum of (pixel - background) over the mask and the pixels beside it that blur has spread its light to, "
                 "corrected likewise",
             ),
-            Column("total_se_au", REAL, "au", "standard error of total_au from the background and the pixel noise"),
+            Column(
+                "total_se_au",
+                REAL,
+                "au",
+                "standard error of total_au: of background and pixels, or its scatter along tracks if that is larger",
+            ),
             Column("concentration_au_per_um3", REAL, "au/um3", "total_au / volume; null without a volume model"),
             Column("autofluorescence_au", REAL, "au", "taken off per pixel; null where not corrected"),
             Column("bleach_factor", REAL, "", "mean, median and total are divided by it; null where not corrected"),
