@@ -137,7 +137,7 @@ def of_part(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
         most = both.groupby("cell_id")["cell"].agg(lambda cell: cell.mode().iloc[0])
         rows.append(both[both["cell"] == both["cell_id"].map(most)])
         true_light = read_table("expression", truth / "expression.parquet", _LIGHT).rename(columns={"label": "cell"})
-        whole = rows[-1][~rows[-1]["flag_border"].fillna(True).astype(bool)][["movie", "frame", "label", "cell"]]
+        whole = rows[-1][~rows[-1]["flag_border"].fillna(True).astype(bool)][_OF_LIGHT]
         found = whole.merge(expression, on=["movie", "frame", "label"])
         light.append(found.merge(true_light, on=["frame", "cell", "channel"], suffixes=("", "_true")))
         mine = growth[growth["movie"] == movie].assign(cell=lambda table, most=most: table["cell_id"].map(most))
@@ -145,6 +145,7 @@ def of_part(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     return tuple(pd.concat(each, ignore_index=True) for each in (tracks, rows, light))
 
 
+_OF_LIGHT = ["movie", "frame", "label", "cell", "area_um2", "area_um2_true"]
 _LIGHT = [
     *("movie", "frame", "label", "channel", "mean_au", "total_au", "total_se_au"),
     *("production_rate_au_per_h", "production_rate_se_au_per_h"),
@@ -249,7 +250,7 @@ def judge(tracks: pd.DataFrame, cells: pd.DataFrame, light: pd.DataFrame, size: 
         truth. rule: slope of size at division against size at birth, and mean
         and coefficient of variation of cycle times, of the same cells, found
         and true. local: the rates at every frame, as the sizes. light: mean,
-        total and production rate of whole cells at every frame, likewise, the
+        total over area, total and production rate of whole cells at every frame, likewise, the
         production rate's errors relative to the mean rate of the part.
     """
     noise = size_noise(cells, size)
@@ -340,8 +341,10 @@ def _relative(rows: pd.DataFrame, name: str, error: str) -> dict:
 
 def judge_light(light: pd.DataFrame) -> dict:
     """Mean, total and production rate of cells at every frame, as `of_part` returns them, against the truth."""
+    per_area = {f"per_area{end}": light[f"total_au{end}"] / light[f"area_um2{end}"] for end in ("", "_true")}
     return {
         "mean": _without_interval(_relative(light, "mean_au", "total_se_au")),
+        "per_area": _without_interval(_relative(light.assign(**per_area), "per_area", "total_se_au")),
         "total": _relative(light, "total_au", "total_se_au"),
         "production": _production(light),
     }
@@ -388,11 +391,8 @@ def as_markdown(judged: dict[str, dict]) -> str:
     )
     for name in ("size_birth", "size_division", "added_size"):
         rows[f"**{name}**: bias, RMS error, intervals hold"] = lambda part, name=name: _biased(part[name])
-    rows["**mean above background**: bias, RMS error"] = lambda part: (
-        f"{part['light']['mean']['bias']:+.1%}, {part['light']['mean']['rms']:.1%}"
-        if part["light"]["mean"]["rows"]
-        else ""
-    )
+    for name, title in (("mean", "mean above background"), ("per_area", "total over area")):
+        rows[f"**{title}**: bias, RMS error"] = lambda part, name=name: _without_held(part["light"][name])
     rows["**total**: bias, RMS error, intervals hold"] = lambda part: _biased(part["light"]["total"])
     rows["**production rate**: bias, RMS error, intervals hold"] = lambda part: _biased(part["light"]["production"])
     for source in ("found", "true"):
@@ -418,6 +418,10 @@ def _rule(rule: dict | None) -> str:
 
 def _biased(judged: dict) -> str:
     return f"{judged['bias']:+.1%}, {_error(judged)}" if judged["rows"] else ""
+
+
+def _without_held(judged: dict) -> str:
+    return f"{judged['bias']:+.1%}, {judged['rms']:.1%}" if judged["rows"] else ""
 
 
 def _error(judged: dict) -> str:

@@ -123,13 +123,19 @@ def test_light_is_judged_by_bias_error_and_intervals(tables):
         {
             **{"mean_au": 9.0, "mean_au_true": 10.0, "total_au": rng.normal(1000, 20, 4000), "total_au_true": 1000.0},
             **{"total_se_au": 20.0, "production_rate_au_per_h": 1.1 * made + rng.normal(0, 0.2, 4000)},
-            **{"production_rate_au_per_h_true": made, "production_rate_se_au_per_h": 0.2},
+            **{
+                "area_um2": 2.1,
+                "area_um2_true": 2.0,
+                "production_rate_au_per_h_true": made,
+                "production_rate_se_au_per_h": 0.2,
+            },
         }
     )
 
     judged = tables.judge_light(light)
 
     assert judged["mean"] == {"rows": 4000, "bias": pytest.approx(-0.1), "rms": pytest.approx(0.1)}
+    assert judged["per_area"]["bias"] == pytest.approx(1 / 1.05 - 1, abs=0.002)
     assert judged["total"]["held"] == pytest.approx(0.95, abs=0.015)
     assert judged["production"]["bias"] == pytest.approx(0.1, abs=0.01)
     assert judged["production"]["rms"] == pytest.approx(math.hypot(0.2, 0.1 * math.exp(0.25)) / made.mean(), rel=0.05)

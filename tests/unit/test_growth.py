@@ -92,8 +92,8 @@ def test_without_noise_the_error_of_a_size_is_what_growth_does_while_the_time_of
     growth, _ = tables_of(FRAME_TIME_H, FAMILY, FAMILY_LINEAGE)
     growth = growth.set_index("track")
 
-    # uniform over 0.25 h before and after, and over a tenth of a doubling; the size changes by ln 2 an hour
-    relative = math.log(2) * math.hypot(0.25, 0.1) / math.sqrt(3)
+    # uniform over 0.125 h before and after, and over an eighth of a doubling; the size changes by ln 2 an hour
+    relative = math.log(2) * math.hypot(0.125, 0.125) / math.sqrt(3)
     assert growth.loc[1, "size_division_se"] == pytest.approx(AT_DIVISION * relative, rel=1e-6)
     assert growth.loc[2, "size_birth_se"] == pytest.approx(0.6 * AT_DIVISION * relative, rel=1e-6)
     assert growth.loc[[2, 3], ["size_division_se", "added_size_se"]].isna().all(axis=None)

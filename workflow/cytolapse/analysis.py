@@ -298,11 +298,16 @@ def _cells_table(
     # an object without a track has no neighbours in time: a number of its own
     apart = track.fillna(0).to_numpy(int)
     apart = np.where(apart > 0, apart, -1 - np.arange(len(apart)))
-    jumps, aside = area_jumps(cells["area_um2"].to_numpy(float), frame, apart, area_jump=area_jump)
+    area_um2 = cells["area_um2"].to_numpy(float)
+    jumps, _ = area_jumps(area_um2, frame, apart, area_jump=area_jump)
     time_h = frames["time_h"].to_numpy()[frame]
     out_of_focus = frames["flag_out_of_focus"].array[frame]
     bad_frame = (frames["flag_out_of_focus"].fillna(False) | frames["flag_blank"].fillna(False)).to_numpy(bool)[frame]
     merged, split = (_has_repair(cells, repairs, kind) for kind in ("merged", "split"))
+    unusable = bad_frame | merged | split | cells["flag_border"].fillna(False).to_numpy(bool)
+    # the level of a cell is that of its whole masks: a cut one is on none
+    whole = np.flatnonzero(~unusable)
+    unusable[whole] = area_jumps(area_um2[whole], frame[whole], apart[whole], area_jump=area_jump)[1]
     return cells.assign(
         time_h=time_h,
         time_since_event_h=_time_since_event_h(time_h, events),
@@ -312,7 +317,7 @@ def _cells_table(
         flag_merged=merged,
         flag_split=split,
         flag_out_of_focus=out_of_focus,
-        unusable=bad_frame | aside | merged | split | cells["flag_border"].fillna(False).to_numpy(bool),
+        unusable=unusable,
     )
 
 

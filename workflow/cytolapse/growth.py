@@ -185,12 +185,11 @@ def _with_sizes(
     """Sizes at birth and division with their standard errors.
 
     These hold that of the fit, and what the size changes by while the time of
-    the event is uncertain. Outlines part up to a frame before or after the
-    cells do: it is taken to lie anywhere within a whole interval, not half of
-    one, before and after its stated time. And at whatever rate frames are
-    taken, what finds the cells may part all of them early or late while they
-    constrict: by up to a tenth of a doubling, alike at birth and at division,
-    so that less of it is left in the added size.
+    the event is uncertain: anywhere between the frames around it. And at
+    whatever rate frames are taken, outlines may part anywhere while cells
+    constrict, which they do for about a quarter of a cycle: an eighth of a
+    doubling to either side. What finds the cells does so alike at birth and
+    at division, so that less of it is left in the added size.
     """
     _, times_h = _sorted_events(events)
     of_cycle = parts.reset_index().groupby("row")["index"]
@@ -216,8 +215,8 @@ def _with_sizes(
     )
 
 
-# Of ln(size): anywhere within a tenth of a doubling before or after.
-_PARTING_VARIANCE = (0.1 * np.log(2)) ** 2 / 3
+# Of ln(size): anywhere within an eighth of a doubling before or after.
+_PARTING_VARIANCE = (np.log(2) / 8) ** 2 / 3
 
 
 class _Sizes(NamedTuple):
@@ -244,7 +243,7 @@ def _fitted(
         fit = fits[part]
         if fit and lowest[cycle] <= passed[part] <= highest[cycle]:
             sizes[cycle] = fit.size_at(time_h[cycle])
-            of_time = (fit.rate_per_h * 2 * halfwidth_h[cycle]) ** 2 / 3
+            of_time = (fit.rate_per_h * halfwidth_h[cycle]) ** 2 / 3
             variances[cycle] = fit.log_covariance(time_h[cycle], time_h[cycle]) + of_time + _PARTING_VARIANCE
     return _Sizes(sizes, np.sqrt(variances))
 

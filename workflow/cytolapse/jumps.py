@@ -28,6 +28,7 @@ def area_jumps(
     area_um2 : array of shape (n,)
         Areas, above 0; sorted by track and frame.
     frame, track : arrays of int of shape (n,)
+        Frames may be left out: usual growth is taken off for all of a gap.
     area_jump : float
         Largest change of ln(area) between neighbouring frames of a track.
 
@@ -46,7 +47,8 @@ def area_jumps(
     step = np.where(same, step - usual * gap, 0.0)
     far = np.abs(step) > area_jump
     jumps, aside = np.zeros((2, n), bool)
-    jumps[1:], jumps[:-1] = far, jumps[:-1] | far
+    jumps[1:] = far
+    jumps[:-1] |= far
     level = np.concatenate([[0.0], np.cumsum(np.where(far, step, 0.0))])
     starts = np.flatnonzero(np.append(True, ~same)) if n else np.zeros(0, int)
     for begin, end in zip(starts, np.append(starts[1:], n), strict=True):
