@@ -155,3 +155,30 @@ def test_rates_of_odd_and_even_frames_of_clean_growth_agree(tables):
     assert count == "1"
     assert abs(float(bias.rstrip("%"))) < 0.5
     assert float(rms.rstrip("%")) < 0.5
+
+
+def test_the_slope_of_an_adder_is_found_though_errors_tilt_it(tables):
+    rng = np.random.default_rng(3)
+    cells = 4000
+    born = rng.normal(10, 1, cells)
+    divided = born + rng.normal(10, 1, cells)
+    error, shared = rng.normal(0, 0.5, (2, cells))
+    parting = tables.PARTING_VARIANCE
+    sizes = pd.DataFrame(
+        {
+            "size_birth": born + error,
+            "size_division": divided + shared,
+            "size_birth_se": np.sqrt(0.5**2 + parting * (born + error) ** 2),
+            "size_division_se": np.sqrt(0.5**2 + parting * (divided + shared) ** 2),
+            "added_size": divided + shared - born - error,
+            "cycle_time_h": 1.0,
+        }
+    )
+    sizes["added_size_se"] = np.sqrt(2 * 0.5**2 + parting * sizes["added_size"] ** 2)
+    truth = {"size_birth_true": born, "size_division_true": divided, "added_size_true": 10.0, "cycle_time_h_true": 1.0}
+
+    rule = tables.judge_rule(sizes.assign(**truth))
+
+    assert rule["true"]["slope"] == pytest.approx(1, abs=0.05)
+    assert rule["found"]["slope"] == pytest.approx(0.8, abs=0.05)
+    assert rule["found"]["slope_without_errors"] == pytest.approx(1, abs=0.07)

@@ -200,7 +200,7 @@ def _with_sizes(
     born, divided = ends["birth"], ends["division"]
     times = (growth["birth_time_h"], growth["division_time_h"])
     shared = [
-        _PARTING_VARIANCE + (fits[part].log_covariance(*when) if part == other and fits[part] else 0.0)
+        PARTING_VARIANCE + (fits[part].log_covariance(*when) if part == other and fits[part] else 0.0)
         for part, other, *when in zip(row["birth"], row["division"], *times, strict=True)
     ]
     twice = 2 * born.size * divided.size * np.array(shared, float)
@@ -216,7 +216,7 @@ def _with_sizes(
 
 
 # Of ln(size): anywhere within an eighth of a doubling before or after.
-_PARTING_VARIANCE = (np.log(2) / 8) ** 2 / 3
+PARTING_VARIANCE = (np.log(2) / 8) ** 2 / 3
 
 
 class _Sizes(NamedTuple):
@@ -244,7 +244,7 @@ def _fitted(
         if fit and lowest[cycle] <= passed[part] <= highest[cycle]:
             sizes[cycle] = fit.size_at(time_h[cycle])
             of_time = (fit.rate_per_h * halfwidth_h[cycle]) ** 2 / 3
-            variances[cycle] = fit.log_covariance(time_h[cycle], time_h[cycle]) + of_time + _PARTING_VARIANCE
+            variances[cycle] = fit.log_covariance(time_h[cycle], time_h[cycle]) + of_time + PARTING_VARIANCE
     return _Sizes(sizes, np.sqrt(variances))
 
 
