@@ -40,6 +40,8 @@ def area_jumps(
         The area is not on the level of most frames of the track.
     """
     n = len(area_um2)
+    if not n:
+        return np.zeros(0, bool), np.zeros(0, bool)
     same = np.diff(track) == 0
     gap = np.diff(frame).astype(float)
     step = np.where(same, np.diff(np.log(area_um2)), 0.0)
@@ -50,7 +52,7 @@ def area_jumps(
     jumps[1:] = far
     jumps[:-1] |= far
     level = np.concatenate([[0.0], np.cumsum(np.where(far, step, 0.0))])
-    starts = np.flatnonzero(np.append(True, ~same)) if n else np.zeros(0, int)
+    starts = np.flatnonzero(np.append(True, ~same))
     for begin, end in zip(starts, np.append(starts[1:], n), strict=True):
         if jumps[begin:end].any():
             aside[begin:end] = _aside(level[begin:end], area_jump)
