@@ -109,7 +109,7 @@ def test_flags_are_counted_over_all_rows_with_the_movie_that_has_most(tmp_path):
     assert (border["worst"], border["worst_rows"]) == ("b", 2)
     assert border["rule"] == "the mask touches the edge of the frame"
     assert (jump["rows"], jump["worst"]) == (0, None)
-    assert unjudged == ["cells.flag_merged", "cells.flag_split", "cells.flag_out_of_focus"]
+    assert unjudged == ["cells.flag_mitotic", "cells.flag_merged", "cells.flag_split", "cells.flag_out_of_focus"]
 
 
 def test_the_rule_of_a_flag_is_the_one_that_the_table_states(tmp_path):
