@@ -11,10 +11,11 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # The library is found through the Snakefile; programs outside of it need the path.
 export PYTHONPATH := $(CURDIR)/workflow
 
-.PHONY: help demo test format rulegraph pins docs clean benchmark-accuracy benchmark-segmentation benchmark-tables benchmark-growth benchmark-tracking benchmark-rows benchmark-speed benchmark-fuzz demo-model shipped-models env-cellpose env-stardist
+.PHONY: help demo notebook test format rulegraph pins docs clean benchmark-accuracy benchmark-segmentation benchmark-tables benchmark-growth benchmark-tracking benchmark-rows benchmark-speed benchmark-fuzz demo-model shipped-models env-cellpose env-stardist
 
 help:
 	@echo "make demo                run the whole pipeline on simulated movies, then say where to look"
+	@echo "make notebook            run docs/examples.ipynb on the results of the demo, and write it with its plots to bench/"
 	@echo "make test                run all tests, the linters among them"
 	@echo "make format              format the code"
 	@echo "make docs                write the generated parts of docs/ again"
@@ -66,6 +67,13 @@ demo: $(VENV)/ready
 	python workflow/demo.py prepare demo
 	snakemake --cores $(CORES) --configfile demo/config.yaml
 	@python workflow/demo.py check demo
+
+notebook: $(VENV)/ready-dev
+	@test -f results/demo/growth.parquet || { echo "results/demo: no tables; run make demo first"; exit 1; }
+	mkdir -p bench
+	cp docs/examples.ipynb bench/
+	jupyter execute --inplace bench/examples.ipynb
+	@echo "Look at bench/examples.ipynb in Jupyter, VS Code or any viewer of notebooks."
 
 # The long files first, each on one worker (there is one SLURM on a machine); the unit tests fill the gaps.
 test: export OMP_NUM_THREADS = 1

@@ -50,8 +50,8 @@ def usable(cells: pd.DataFrame, area_jump: float) -> pd.DataFrame:
     """Rows that a fit uses, sorted by cell and frame."""
     cells = cells.sort_values(["cell", "frame"], ignore_index=True)
     number = cells["cell"].astype("category").cat.codes.to_numpy(int)
-    _, lone = area_jumps(cells["area_um2"].to_numpy(float), cells["frame"].to_numpy(int), number, area_jump=area_jump)
-    return cells[~lone & ~cells["flag_border"].fillna(False).to_numpy(bool)]
+    _, aside = area_jumps(cells["area_um2"].to_numpy(float), cells["frame"].to_numpy(int), number, area_jump=area_jump)
+    return cells[~aside & ~cells["flag_border"].fillna(False).to_numpy(bool)]
 
 
 def tracks_of(cells: pd.DataFrame, size: str, least: int) -> dict:

@@ -33,7 +33,8 @@ COLLECT = """
 import resource, sys, time
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from cytolapse.population import sum_sizes
+import pandas as pd
+from cytolapse.families import count_families
 from cytolapse.tables import concatenate_tables
 folder, name = Path(sys.argv[2]), sys.argv[3]
 parts = sorted(folder.glob(f"{name}_*.parquet"))
@@ -42,7 +43,10 @@ rows = concatenate_tables(
     name, [(part, {"condition": "slow"}) for part in parts], folder / f"{name}.parquet", size_quantity="area"
 )
 if name == "cells":
-    sum_sizes(folder / "cells.parquet", size_quantity="area")
+    ids = pd.concat([pd.read_parquet(part, columns=["cell_id"])["cell_id"].drop_duplicates() for part in parts])
+    growth = pd.DataFrame({"cell_id": ids, "root_id": ids})
+    for _ in count_families(folder / "cells.parquet", growth, size_quantity="area"):
+        pass
 print(rows, time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 

@@ -23,6 +23,7 @@ import tifffile
 import yaml
 from data import REPOSITORY
 
+from cytolapse.growth import PARTING_VARIANCE
 from cytolapse.simulation import NUCLEI, Simulation, simulate_movie, write_movie
 from cytolapse.tables import read_table
 from cytolapse.truth import write_truth
@@ -137,7 +138,7 @@ def of_part(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
         most = both.groupby("cell_id")["cell"].agg(lambda cell: cell.mode().iloc[0])
         rows.append(both[both["cell"] == both["cell_id"].map(most)])
         true_light = read_table("expression", truth / "expression.parquet", _LIGHT).rename(columns={"label": "cell"})
-        whole = rows[-1][~rows[-1]["flag_border"].fillna(True).astype(bool)][["movie", "frame", "label", "cell"]]
+        whole = rows[-1][~rows[-1]["flag_border"].fillna(True).astype(bool)][_OF_LIGHT]
         found = whole.merge(expression, on=["movie", "frame", "label"])
         light.append(found.merge(true_light, on=["frame", "cell", "channel"], suffixes=("", "_true")))
         mine = growth[growth["movie"] == movie].assign(cell=lambda table, most=most: table["cell_id"].map(most))
@@ -145,6 +146,7 @@ def of_part(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     return tuple(pd.concat(each, ignore_index=True) for each in (tracks, rows, light))
 
 
+_OF_LIGHT = ["movie", "frame", "label", "cell", "area_um2", "area_um2_true"]
 _LIGHT = [
     *("movie", "frame", "label", "channel", "mean_au", "total_au", "total_se_au"),
     *("production_rate_au_per_h", "production_rate_se_au_per_h"),
@@ -153,10 +155,20 @@ _LIGHT = [
 
 @dataclass(frozen=True)
 class Noise:
-    """Error of ln(size) about a line of its own through each track: spread, and correlation of neighbours."""
+    """Error of ln(size) about a line of its own through each track.
+
+    Of the variance, a share is white (pixels), and the rest autoregressive of
+    first order (what an outline leans on stays for a while).
+    """
 
     sd: float
-    lag1: float
+    lag1: float  # of the part that is not white
+    white: float
+
+    @property
+    def neighbours(self) -> float:
+        """Correlation of the errors of neighbouring frames."""
+        return (1 - self.white) * self.lag1
 
 
 # An outline that is off by more is of another thing than this cell: no noise, and its frames count in no bound.
@@ -166,48 +178,55 @@ _WRONG = 0.2
 def size_noise(cells: pd.DataFrame, size: str) -> Noise:
     """What of the error of size is noise: its offset and its trend along a track are left out.
 
-    Autoregressive noise of first order, by restricted likelihood over all
-    tracks, of which the offset and the trend are free.
+    By restricted likelihood over all tracks, of which the offset and the trend
+    are free: so the trend that slow noise makes by chance still counts.
     """
     error = np.log(cells[size].astype(float) / cells[f"{size}_true"])
     right = cells.assign(error=error)[~cells["flag_border"].fillna(True).astype(bool) & (error.abs() < _WRONG)]
-    tracks = [
-        (track["frame"].to_numpy(float), track["error"].to_numpy(float))
-        for _, track in right.sort_values("frame").groupby("cell_id")
-        if len(track) >= 5
-    ]
-    return max((_of_lag1(tracks, lag1) for lag1 in np.linspace(-0.3, 0.95, 26)), key=lambda found: found[0])[1]
+    alike: dict[tuple, list[np.ndarray]] = {}
+    for _, track in right.sort_values("frame").groupby("cell_id"):
+        if len(track) >= 5:
+            frame = track["frame"].to_numpy(int)
+            alike.setdefault(tuple(frame - frame[0]), []).append(track["error"].to_numpy(float))
+    tracks = [(np.array(frame, float), np.array(errors)) for frame, errors in alike.items()]
+    candidates = [(lag1, white) for lag1 in np.linspace(-0.3, 0.95, 26) for white in np.linspace(0, 0.8, 9)]
+    candidates = [(lag1, white) for lag1, white in candidates if lag1 >= _LEAST_SLOW or white == 0]
+    return max((_likelihood(tracks, *each) for each in candidates), key=lambda found: found[0])[1]
 
 
-def _of_lag1(tracks: list, lag1: float) -> tuple[float, Noise]:
-    """Restricted log-likelihood of a correlation, and the noise that goes with it."""
+# Below it, autoregressive and white noise are too alike for a track to tell them apart.
+_LEAST_SLOW = 0.3
+
+
+def _likelihood(tracks: list, lag1: float, white: float) -> tuple[float, Noise]:
+    """Restricted log-likelihood of a kind of noise, and that noise."""
     squares = degrees = constant = 0.0
-    for frame, error in tracks:
-        covariance = _autoregressive(frame, lag1)
+    for frame, errors in tracks:
+        inverse = np.linalg.inv(_correlation(frame, lag1, white))
         line = np.stack([np.ones(len(frame)), frame - frame.mean()], axis=1)
-        weighted = np.linalg.solve(covariance, np.column_stack([line, error]))
-        information = line.T @ weighted[:, :2]
-        explained = line.T @ weighted[:, 2]
-        squares += error @ weighted[:, 2] - explained @ np.linalg.solve(information, explained)
-        degrees += len(frame) - 2
-        constant -= (np.linalg.slogdet(covariance)[1] + np.linalg.slogdet(information)[1]) / 2
-    return constant - degrees / 2 * math.log(squares / degrees), Noise(math.sqrt(squares / degrees), float(lag1))
+        information = line.T @ inverse @ line
+        left = inverse - inverse @ line @ np.linalg.solve(information, line.T @ inverse)
+        squares += float(np.einsum("ki,ij,kj->", errors, left, errors))
+        degrees += len(errors) * (len(frame) - 2)
+        constant += len(errors) * (np.linalg.slogdet(inverse)[1] - np.linalg.slogdet(information)[1]) / 2
+    noise = Noise(math.sqrt(squares / degrees), float(lag1), float(white))
+    return constant - degrees / 2 * math.log(squares / degrees), noise
 
 
-def _autoregressive(frame: np.ndarray, lag1: float) -> np.ndarray:
+def _correlation(frame: np.ndarray, lag1: float, white: float) -> np.ndarray:
     lag = np.abs(np.subtract.outer(frame, frame))
-    return np.sign(lag1) ** lag * np.abs(lag1) ** lag
+    return (1 - white) * np.sign(lag1) ** lag * np.abs(lag1) ** lag + white * (lag == 0)
 
 
 def rate_bound(frames: int, span_h: float, noise: Noise) -> float:
     """Cramer-Rao bound of the error of a growth rate, per hour.
 
     The least error that an unbiased estimate from these frames can have, where
-    the noise of ln(size) is autoregressive, and known.
+    the noise of ln(size) is Gaussian, and known.
     """
     hours = np.linspace(0, span_h, frames)
     line = np.stack([np.ones(frames), hours], axis=1)
-    covariance = noise.sd**2 * _autoregressive(np.arange(frames), noise.lag1)
+    covariance = noise.sd**2 * _correlation(np.arange(frames), noise.lag1, noise.white)
     information = line.T @ np.linalg.solve(covariance, line)
     return float(np.sqrt(np.linalg.inv(information)[1, 1]))
 
@@ -225,14 +244,14 @@ def judge(tracks: pd.DataFrame, cells: pd.DataFrame, light: pd.DataFrame, size: 
     Returns
     -------
     dict
-        noise: sd and lag1. rate: by span over doubling time and for all, as
+        noise: sd, and correlation of neighbouring frames. rate: by span over doubling time and for all, as
         `judge_rates`. cycle_time: cycles, median error and share within one
         frame. size_birth, size_division, added_size: cells, median and
         root mean square relative error, share of intervals that hold the
         truth. rule: slope of size at division against size at birth, and mean
         and coefficient of variation of cycle times, of the same cells, found
         and true. local: the rates at every frame, as the sizes. light: mean,
-        total and production rate of whole cells at every frame, likewise, the
+        total over area, total and production rate of whole cells at every frame, likewise, the
         production rate's errors relative to the mean rate of the part.
     """
     noise = size_noise(cells, size)
@@ -243,11 +262,11 @@ def judge(tracks: pd.DataFrame, cells: pd.DataFrame, light: pd.DataFrame, size: 
         for low, high in zip(SPANS[:-1], SPANS[1:], strict=True)
     }
     return {
-        "noise": {"sd": noise.sd, "lag1": noise.lag1},
+        "noise": {"sd": noise.sd, "lag1": noise.neighbours},
         "rate": {name: judge_rates(some, noise) for name, some in {**spans, "all": fitted}.items() if len(some)},
         "cycle_time": _cycle_times(tracks, cells),
         **{name: _relative(tracks, name, f"{name}_se") for name in ("size_birth", "size_division", "added_size")},
-        "rule": _division_rule(tracks),
+        "rule": judge_rule(tracks),
         "local": _relative(cells, "growth_rate_per_h", "growth_rate_se_per_h"),
         "light": judge_light(light),
     }
@@ -291,7 +310,8 @@ def _cycle_times(tracks: pd.DataFrame, cells: pd.DataFrame) -> dict:
     }
 
 
-def _division_rule(tracks: pd.DataFrame) -> dict:
+def judge_rule(tracks: pd.DataFrame) -> dict:
+    """What says by which rule cells divide, of whole cycles: found, and true of the same cells."""
     whole = tracks.dropna(subset=["added_size", "added_size_true", "cycle_time_h", "cycle_time_h_true"])
     if len(whole) < 10:
         return {"cells": len(whole)}
@@ -305,7 +325,21 @@ def _division_rule(tracks: pd.DataFrame) -> dict:
             "mean_h": float(cycle_h.mean()),
             "cv": float(cycle_h.std(ddof=1) / cycle_h.mean()),
         }
+    told["found"]["slope_without_errors"] = _slope_without_errors(whole)
     return told
+
+
+def _slope_without_errors(whole: pd.DataFrame) -> float:
+    """Slope of size at division against size at birth, less what their stated errors do to it.
+
+    The part that the errors allow for outlines that part early or late is alike in all cells, and tilts nothing.
+    """
+    names = ("size_birth", "size_division", "size_birth_se", "size_division_se", "added_size_se")
+    birth, division, birth_se, division_se, added_se = (whole[name].to_numpy(float) for name in names)
+    shared = (birth_se**2 + division_se**2 - added_se**2) / 2 - PARTING_VARIANCE * birth * division
+    own = birth_se**2 - PARTING_VARIANCE * birth**2
+    covariance = np.cov(birth, division)
+    return float((covariance[0, 1] - shared.mean()) / (covariance[0, 0] - own.mean()))
 
 
 def _relative(rows: pd.DataFrame, name: str, error: str) -> dict:
@@ -323,8 +357,10 @@ def _relative(rows: pd.DataFrame, name: str, error: str) -> dict:
 
 def judge_light(light: pd.DataFrame) -> dict:
     """Mean, total and production rate of cells at every frame, as `of_part` returns them, against the truth."""
+    per_area = {f"per_area{end}": light[f"total_au{end}"] / light[f"area_um2{end}"] for end in ("", "_true")}
     return {
         "mean": _without_interval(_relative(light, "mean_au", "total_se_au")),
+        "per_area": _without_interval(_relative(light.assign(**per_area), "per_area", "total_se_au")),
         "total": _relative(light, "total_au", "total_se_au"),
         "production": _production(light),
     }
@@ -371,11 +407,8 @@ def as_markdown(judged: dict[str, dict]) -> str:
     )
     for name in ("size_birth", "size_division", "added_size"):
         rows[f"**{name}**: bias, RMS error, intervals hold"] = lambda part, name=name: _biased(part[name])
-    rows["**mean above background**: bias, RMS error"] = lambda part: (
-        f"{part['light']['mean']['bias']:+.1%}, {part['light']['mean']['rms']:.1%}"
-        if part["light"]["mean"]["rows"]
-        else ""
-    )
+    for name, title in (("mean", "mean above background"), ("per_area", "total over area")):
+        rows[f"**{title}**: bias, RMS error"] = lambda part, name=name: _without_held(part["light"][name])
     rows["**total**: bias, RMS error, intervals hold"] = lambda part: _biased(part["light"]["total"])
     rows["**production rate**: bias, RMS error, intervals hold"] = lambda part: _biased(part["light"]["production"])
     for source in ("found", "true"):
@@ -394,13 +427,20 @@ def _over_bound(rate: dict | None) -> str:
 
 
 def _rule(rule: dict | None) -> str:
-    return (
-        f"{rule['slope']:.2f} ± {1.96 * rule['slope_se']:.2f}; {rule['mean_h']:.2f} h, {rule['cv']:.0%}" if rule else ""
-    )
+    if not rule:
+        return ""
+    slope = f"{rule['slope']:.2f} ± {1.96 * rule['slope_se']:.2f}"
+    if "slope_without_errors" in rule:
+        slope += f" ({rule['slope_without_errors']:.2f} less errors)"
+    return f"{slope}; {rule['mean_h']:.2f} h, {rule['cv']:.0%}"
 
 
 def _biased(judged: dict) -> str:
     return f"{judged['bias']:+.1%}, {_error(judged)}" if judged["rows"] else ""
+
+
+def _without_held(judged: dict) -> str:
+    return f"{judged['bias']:+.1%}, {judged['rms']:.1%}" if judged["rows"] else ""
 
 
 def _error(judged: dict) -> str:

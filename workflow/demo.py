@@ -19,8 +19,11 @@ from cytolapse.tables import read_metadata, read_table
 EXPERIMENT = "demo"
 RESULTS = Path("results") / EXPERIMENT
 BACTERIA = Simulation(frames=28, founders=5, grows="area")
-DOUBLING_TIME_MIN = {"control": 40, "slow": 60}
-REPLICATES = 2
+DOUBLING_TIME_MIN = {"control": 40, "slow": 60, "drug": 40}
+# The same three days for every condition: cells grow a little slower or faster on each of them.
+PACE_OF_REPLICATE = (0.96, 1.04, 1.0)
+# In the condition of that name; growth is halved from then on.
+DRUG_TIME_H, DRUG_FACTOR = 1.0, 0.5
 FIRST_SEED = 1
 # founders and frames, from a few single cells to a field that is nearly full; seeds unlike those of the movies
 ANNOTATED = {101: (4, 1), 102: (6, 10), 103: (9, 16), 104: (14, 18), 105: (4, 30), 106: (14, 26), 107: (22, 28)}
@@ -32,6 +35,7 @@ CONFIG = """\
 # The demo, made by `python workflow/demo.py prepare {folder}`.
 experiments: {folder}/experiments.tsv
 movies: {folder}/movies.tsv
+events: {folder}/events.tsv
 device: cpu
 threads: 2
 models:
@@ -55,8 +59,7 @@ def prepare(folder: Path) -> None:
     """Write movies, their truth, and a config and sheets to run the pipeline on them."""
     cells, lineages, sheet = [], [], []
     for number, (name, condition, replicate) in enumerate(_movies()):
-        rate_per_h = math.log(2) * 60 / DOUBLING_TIME_MIN[condition]
-        simulated = simulate_movie(replace(BACTERIA, growth_rate_per_h=rate_per_h), FIRST_SEED + number)
+        simulated = simulate_movie(parameters_of(condition, replicate), FIRST_SEED + number)
         (folder / "movies").mkdir(parents=True, exist_ok=True)
         write_movie(folder / "movies" / f"{name}.tif", simulated)
         cells.append(simulated.cells.assign(movie=name, condition=condition))
@@ -66,16 +69,25 @@ def prepare(folder: Path) -> None:
     pd.concat(cells, ignore_index=True).to_parquet(folder / "truth" / "cells.parquet")
     pd.concat(lineages, ignore_index=True).to_parquet(folder / "truth" / "lineage.parquet")
     _write_sheet(folder / "movies.tsv", sheet, "experiment movie condition replicate exclude reason")
+    event = {"experiment": EXPERIMENT, "movie": "drug_*", "event": "drug", "time_h": DRUG_TIME_H}
+    _write_sheet(folder / "events.tsv", [event], "experiment movie event time_h dose")
     _write_experiments(folder / "experiments.tsv", [_experiment(folder)])
     (folder / "config.yaml").write_text(CONFIG.format(folder=folder.as_posix()), encoding="utf-8")
     print(f"{len(sheet)} simulated movies of {BACTERIA.frames} frames: {folder / 'movies'}")
+
+
+def parameters_of(condition: str, replicate: int) -> Simulation:
+    """What is simulated for a condition, on the day of a replicate, from 1."""
+    rate_per_h = math.log(2) * 60 / DOUBLING_TIME_MIN[condition] * PACE_OF_REPLICATE[replicate - 1]
+    shift = {"shift_time_h": DRUG_TIME_H, "shift_factor": DRUG_FACTOR} if condition == "drug" else {}
+    return replace(BACTERIA, growth_rate_per_h=rate_per_h, **shift)
 
 
 def _movies() -> list[tuple[str, str, int]]:
     return [
         (f"{condition}_{replicate}", condition, replicate)
         for condition in DOUBLING_TIME_MIN
-        for replicate in range(1, REPLICATES + 1)
+        for replicate in range(1, len(PACE_OF_REPLICATE) + 1)
     ]
 
 

@@ -16,6 +16,7 @@ KNOBS = {
     "max_residual_sd": 0.1,
     "residual_lag1": 0.5,
     "area_jump": 0.2,
+    "mitotic_errors": 3.0,
     "max_saturated_fraction": 0.01,
     "negative_errors": 2.0,
     "crosstalk": {},
@@ -196,6 +197,55 @@ def test_a_cell_that_leaves_over_the_edge_is_fitted_on_the_frames_before(analyse
 
     assert tables.growth["growth_rate_per_h"].tolist() == pytest.approx([math.log(2)] * 2)
     assert tables.growth["fit_frames"].tolist() == [12, 9]
+
+
+def test_a_cell_that_the_edge_cuts_for_some_frames_is_fitted_on_all_the_others(analyse):
+    objects = objects_of_two_cells()
+    for frame, left in {4: 0.85, 5: 0.72, 6: 0.6}.items():
+        cut = (objects["label"] == 1) & (objects["frame"] == frame)
+        objects.loc[cut, "area_um2"] *= left
+        objects.loc[cut, "flag_border"] = True
+
+    tables = analyse(objects)
+
+    assert tables.growth["fit_frames"].tolist() == [9, 12]
+    assert tables.growth["growth_rate_per_h"].tolist() == pytest.approx([math.log(2)] * 2)
+
+
+def test_nuclei_that_unfold_after_every_division_are_flagged_and_cells_are_not(analyse):
+    mothers, frames = 10, 12
+    rows, lineage = [], []
+    for k in range(mothers):
+        mother, daughters = 1 + 3 * k, (2 + 3 * k, 3 + 3 * k)
+        lineage.append({"track": mother, "first_frame": 0, "last_frame": 3, "start": "movie_start", "end": "division"})
+        lineage += [
+            {
+                "track": each,
+                "parent": mother,
+                "first_frame": 4,
+                "last_frame": 11,
+                "start": "division",
+                "end": "movie_end",
+            }
+            for each in daughters
+        ]
+        for frame in range(frames):
+            for track in (mother,) if frame < 4 else daughters:
+                area_um2 = 100 * (1 + 0.01 * (track % 7)) * 1.02**frame * {4: 0.7, 5: 0.9}.get(frame, 1.0)
+                rows.append(
+                    {"frame": frame, "label": track, "area_um2": area_um2, "area_px": 400, "flag_border": False}
+                )
+    lineage = pd.DataFrame(lineage).assign(division_frame=lambda table: np.where(table["parent"].isna(), 4, np.nan))
+
+    found = {kind: analyse(pd.DataFrame(rows), lineage=lineage, object=kind) for kind in ("nucleus", "cell")}
+
+    of_nuclei = found["nucleus"].cells
+    assert sorted(of_nuclei.loc[of_nuclei["flag_mitotic"], "frame"].unique()) == [4, 5]
+    assert of_nuclei["flag_mitotic"].sum() == 4 * mothers
+    assert not found["cell"].cells["flag_mitotic"].any()
+    born = found["nucleus"].growth["history_known"]
+    assert found["nucleus"].growth.loc[born, "growth_rate_per_h"].tolist() == pytest.approx([6 * math.log(1.02)] * 20)
+    assert "standard errors" in json.loads(found["nucleus"].metadata["cells"]["flags"])["flag_mitotic"]
 
 
 def test_time_since_the_last_event_is_negative_before_the_first(analyse):

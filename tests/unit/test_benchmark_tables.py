@@ -45,8 +45,21 @@ def cells_with_noise(sd, lag1, tracks=120, frames=14):
 def test_noise_is_found_whatever_the_offset_and_trend_of_a_track(tables, lag1):
     noise = tables.size_noise(cells_with_noise(0.01, lag1), "area_um2")
 
-    assert noise.lag1 == pytest.approx(lag1, abs=0.08)
+    assert noise.neighbours == pytest.approx(lag1, abs=0.08)
     assert noise.sd == pytest.approx(0.01, rel=0.15)
+
+
+def test_slow_noise_is_told_from_white_noise_and_so_the_bound_is_known(tables):
+    cells = cells_with_noise(0.01, 0.8, tracks=600)
+    cells["area_um2"] *= np.exp(np.random.default_rng(1).normal(0, 0.01, len(cells)))
+
+    noise = tables.size_noise(cells, "area_um2")
+
+    assert noise.white == pytest.approx(0.5, abs=0.11)
+    assert noise.lag1 == pytest.approx(0.8, abs=0.1)
+    assert noise.sd == pytest.approx(0.01 * math.sqrt(2), rel=0.15)
+    true = tables.Noise(0.01 * math.sqrt(2), 0.8, 0.5)
+    assert tables.rate_bound(10, 1.0, noise) == pytest.approx(tables.rate_bound(10, 1.0, true), rel=0.1)
 
 
 def test_an_outline_of_another_thing_is_no_noise(tables):
@@ -59,10 +72,10 @@ def test_an_outline_of_another_thing_is_no_noise(tables):
 def test_the_bound_of_white_noise_is_the_textbook_error_of_a_slope(tables):
     hours = np.linspace(0, 2, 9)
 
-    bound = tables.rate_bound(9, 2.0, tables.Noise(0.02, 0.0))
+    bound = tables.rate_bound(9, 2.0, tables.Noise(0.02, 0.0, 0.0))
 
     assert bound == pytest.approx(0.02 / math.sqrt(((hours - hours.mean()) ** 2).sum()))
-    assert tables.rate_bound(9, 2.0, tables.Noise(0.02, 0.6)) > 1.3 * bound
+    assert tables.rate_bound(9, 2.0, tables.Noise(0.02, 0.6, 0.0)) > 1.3 * bound
 
 
 def test_cells_are_paired_where_each_covers_most_of_the_other(tables):
@@ -78,7 +91,7 @@ def test_cells_are_paired_where_each_covers_most_of_the_other(tables):
 
 def test_rates_are_judged_by_bias_error_over_its_bound_and_intervals(tables):
     rng = np.random.default_rng(1)
-    noise = tables.Noise(0.02, 0.0)
+    noise = tables.Noise(0.02, 0.0, 0.0)
     bound = tables.rate_bound(10, 1.0, noise)
     error = rng.normal(0, 1.5 * bound, 4000)
     rates = pd.DataFrame(
@@ -109,13 +122,19 @@ def test_light_is_judged_by_bias_error_and_intervals(tables):
         {
             **{"mean_au": 9.0, "mean_au_true": 10.0, "total_au": rng.normal(1000, 20, 4000), "total_au_true": 1000.0},
             **{"total_se_au": 20.0, "production_rate_au_per_h": 1.1 * made + rng.normal(0, 0.2, 4000)},
-            **{"production_rate_au_per_h_true": made, "production_rate_se_au_per_h": 0.2},
+            **{
+                "area_um2": 2.1,
+                "area_um2_true": 2.0,
+                "production_rate_au_per_h_true": made,
+                "production_rate_se_au_per_h": 0.2,
+            },
         }
     )
 
     judged = tables.judge_light(light)
 
     assert judged["mean"] == {"rows": 4000, "bias": pytest.approx(-0.1), "rms": pytest.approx(0.1)}
+    assert judged["per_area"]["bias"] == pytest.approx(1 / 1.05 - 1, abs=0.002)
     assert judged["total"]["held"] == pytest.approx(0.95, abs=0.015)
     assert judged["production"]["bias"] == pytest.approx(0.1, abs=0.01)
     assert judged["production"]["rms"] == pytest.approx(math.hypot(0.2, 0.1 * math.exp(0.25)) / made.mean(), rel=0.05)
@@ -135,3 +154,30 @@ def test_rates_of_odd_and_even_frames_of_clean_growth_agree(tables):
     assert count == "1"
     assert abs(float(bias.rstrip("%"))) < 0.5
     assert float(rms.rstrip("%")) < 0.5
+
+
+def test_the_slope_of_an_adder_is_found_though_errors_tilt_it(tables):
+    rng = np.random.default_rng(3)
+    cells = 4000
+    born = rng.normal(10, 1, cells)
+    divided = born + rng.normal(10, 1, cells)
+    error, shared = rng.normal(0, 0.5, (2, cells))
+    parting = tables.PARTING_VARIANCE
+    sizes = pd.DataFrame(
+        {
+            "size_birth": born + error,
+            "size_division": divided + shared,
+            "size_birth_se": np.sqrt(0.5**2 + parting * (born + error) ** 2),
+            "size_division_se": np.sqrt(0.5**2 + parting * (divided + shared) ** 2),
+            "added_size": divided + shared - born - error,
+            "cycle_time_h": 1.0,
+        }
+    )
+    sizes["added_size_se"] = np.sqrt(2 * 0.5**2 + parting * sizes["added_size"] ** 2)
+    truth = {"size_birth_true": born, "size_division_true": divided, "added_size_true": 10.0, "cycle_time_h_true": 1.0}
+
+    rule = tables.judge_rule(sizes.assign(**truth))
+
+    assert rule["true"]["slope"] == pytest.approx(1, abs=0.05)
+    assert rule["found"]["slope"] == pytest.approx(0.8, abs=0.05)
+    assert rule["found"]["slope_without_errors"] == pytest.approx(1, abs=0.07)

@@ -16,22 +16,24 @@ def small_demo(tmp_path, monkeypatch):
 
 
 def test_the_demo_comes_with_movies_sheets_config_and_truth(small_demo):
-    names = ["control_1", "control_2", "slow_1", "slow_2"]
+    conditions = ["control", "slow", "drug"]
+    names = [f"{condition}_{replicate}" for condition in conditions for replicate in (1, 2, 3)]
     sheet = pd.read_csv(small_demo / "movies.tsv", sep="\t")
     experiments = pd.read_csv(small_demo / "experiments.tsv", sep="\t")
 
-    assert sorted(path.stem for path in (small_demo / "movies").glob("*.tif")) == names
+    assert sorted(path.stem for path in (small_demo / "movies").glob("*.tif")) == sorted(names)
     assert sheet["movie"].tolist() == names
-    assert sheet["condition"].tolist() == ["control", "control", "slow", "slow"]
+    assert sheet["condition"].tolist() == [name[:-2] for name in names]
+    assert pd.read_csv(small_demo / "events.tsv", sep="\t")["movie"].tolist() == ["drug_*"]
     assert experiments["channels"].tolist() == ["phase,reporter"]
     assert experiments["pixel_size_um"].isna().all()
     assert f"{small_demo.as_posix()}/experiments.tsv" in (small_demo / "config.yaml").read_text()
     truth = pd.read_parquet(small_demo / "truth" / "cells.parquet")
-    assert sorted(truth["movie"].unique()) == names
+    assert sorted(truth["movie"].unique()) == sorted(names)
 
 
 def test_no_annotated_frame_of_the_demo_is_one_of_its_movies():
-    movies = range(demo.FIRST_SEED, demo.FIRST_SEED + len(demo.DOUBLING_TIME_MIN) * demo.REPLICATES)
+    movies = range(demo.FIRST_SEED, demo.FIRST_SEED + len(demo.DOUBLING_TIME_MIN) * len(demo.PACE_OF_REPLICATE))
 
     assert not set(demo.ANNOTATED) & set(movies)
     assert len(demo.ANNOTATED) == 7

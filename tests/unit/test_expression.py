@@ -55,6 +55,17 @@ def test_the_error_of_the_total_is_that_of_the_background_and_of_the_pixels():
     assert expression_of({}).loc[0, "total_se_au"] == pytest.approx(math.hypot(50, 40))
 
 
+def test_the_error_of_the_total_is_no_smaller_than_its_scatter_along_the_track():
+    rng = np.random.default_rng(0)
+    # light of 30 au a pixel, 10 % of it shot noise: 300 au of the total, and 64 by background and pixels
+    frames = [{"frame": frame, "mean_raw_au": 150 + 3 * rng.normal()} for frame in range(80)]
+
+    rows = expression_of(*frames)
+
+    assert rows["total_se_au"].median() == pytest.approx(300, rel=0.2)
+    assert rows["total_se_au"].min() > math.hypot(50, 40)
+
+
 def test_the_error_of_the_total_is_the_scatter_of_totals_drawn_at_random():
     rng = np.random.default_rng(0)
     background = 120 + 0.5 * rng.normal(size=4000)

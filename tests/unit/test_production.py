@@ -35,6 +35,18 @@ def noisy(true, sd, seed=0):
     return true + np.random.default_rng(seed).normal(0, sd, np.shape(true))
 
 
+def test_totals_are_as_noisy_as_they_scatter_about_slow_changes_also_in_cells_seen_too_briefly():
+    made = np.linspace(600, 3000, 40)[:, None]
+    rows = rows_of(noisy(5000 + made * TIME_H, 60))
+    brief = rows_of(noisy(np.full((1, 2), 5000.0), 60), area_um2=1.0).assign(track=99)
+
+    noise = production_rates(pd.concat([rows, brief], ignore_index=True), (), residual_lag1=0.3)["total_noise_au"]
+
+    assert np.sqrt((noise[: len(rows)] ** 2).mean()) == pytest.approx(60, rel=0.15)
+    # half as large as the others
+    assert noise.iloc[-2:].tolist() == pytest.approx([30, 30], rel=0.25)
+
+
 def test_steady_production_is_found_within_its_stated_errors():
     made = np.linspace(600, 3000, 40)[:, None]
     rate, se = rates_of(rows_of(noisy(5000 + made * TIME_H, 60)))

@@ -10,6 +10,8 @@ import pytest
 from cytolapse.summaries import fitted_rates, flag_counts, mean_interval, number_rates, rate_summary, sample_expression
 from cytolapse.tables import typed, write_table
 
+INTERVAL = ["number_rate_lo95_per_h", "number_rate_hi95_per_h"]
+
 
 def test_cycles_flagged_as_short_or_poor_take_no_part_in_the_rates():
     growth = pd.DataFrame(
@@ -58,25 +60,25 @@ def test_the_interval_of_a_mean_of_three_is_4_303_standard_errors_wide():
 
 
 def test_windows_of_a_replicate_count_by_their_length():
-    windows = [("r1", 0, 3, 0.1, 0.01), ("r1", 3, 4, 0.5, 0.02), ("r1", 4, 5, math.nan, math.nan)]
+    windows = [("r1", 0, 3, 0.1, 0.08, 0.12), ("r1", 3, 4, 0.5, 0.45, 0.55), ("r1", 4, 5, *[math.nan] * 3)]
     population = pd.DataFrame(
         windows,
-        columns=["replicate", "window_start_h", "window_end_h", "number_rate_per_h", "number_rate_se_per_h"],
+        columns=["replicate", "window_start_h", "window_end_h", "number_rate_per_h", *INTERVAL],
     ).assign(condition=pd.Categorical(["LB"] * 3), divisions=2)
 
     [row] = number_rates(population).to_dict("records")
 
-    # (3 * 0.1 + 1 * 0.5) / 4, and the errors with the same weights
-    se = math.hypot(0.75 * 0.01, 0.25 * 0.02)
+    # (3 * 0.1 + 1 * 0.5) / 4, and the halves of the intervals with the same weights
+    half = math.hypot(0.75 * 0.02, 0.25 * 0.05)
     assert row["rate_per_h"] == pytest.approx(0.2)
-    assert row["hi95_per_h"] == pytest.approx(0.2 + 1.959964 * se)
+    assert row["hi95_per_h"] == pytest.approx(0.2 + half)
     assert (row["replicates"], row["divisions"]) == (1, 6)
 
 
 def test_two_replicates_give_the_rate_of_number_an_interval_between_them():
     population = pd.DataFrame(
         {"replicate": ["r1", "r2"], "window_start_h": 0.0, "window_end_h": 2.0, "number_rate_per_h": [0.1, 0.3]}
-    ).assign(condition=pd.Categorical(["LB"] * 2), divisions=1, number_rate_se_per_h=math.nan)
+    ).assign(condition=pd.Categorical(["LB"] * 2), divisions=1, **dict.fromkeys(INTERVAL, math.nan))
 
     [row] = number_rates(population).to_dict("records")
 
@@ -87,7 +89,7 @@ def test_two_replicates_give_the_rate_of_number_an_interval_between_them():
 def test_a_condition_without_any_rate_of_number_is_unknown_not_an_error():
     population = pd.DataFrame(
         {"replicate": ["r1"], "window_start_h": 0.0, "window_end_h": 2.0, "number_rate_per_h": [math.nan]}
-    ).assign(condition=pd.Categorical(["LB"]), divisions=0, number_rate_se_per_h=math.nan)
+    ).assign(condition=pd.Categorical(["LB"]), divisions=0, **dict.fromkeys(INTERVAL, math.nan))
 
     [row] = number_rates(population).to_dict("records")
 
@@ -107,7 +109,7 @@ def test_flags_are_counted_over_all_rows_with_the_movie_that_has_most(tmp_path):
     assert (border["worst"], border["worst_rows"]) == ("b", 2)
     assert border["rule"] == "the mask touches the edge of the frame"
     assert (jump["rows"], jump["worst"]) == (0, None)
-    assert unjudged == ["cells.flag_merged", "cells.flag_split", "cells.flag_out_of_focus"]
+    assert unjudged == ["cells.flag_mitotic", "cells.flag_merged", "cells.flag_split", "cells.flag_out_of_focus"]
 
 
 def test_the_rule_of_a_flag_is_the_one_that_the_table_states(tmp_path):

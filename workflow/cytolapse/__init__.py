@@ -9,10 +9,10 @@ segmentation, labeling, labels, thresholding, labelimages, exchange, engines, ta
 progress, learning, evaluation, judgement, holdout, training, acceptance, illumination,
 shading, shapes, compartments, intensities, focus, drift, features, linking,
 linkedcells, merging, buds, divisions, fates, repairs, lineage, fits, localrates, jumps,
-cycles, growth, production, expression, analysis, population, collection, csvtables,
-controls, trackedlabels, exports, graphs, trees, overlays, wording, summaries, figures,
-report, rods, contacts, scenarios, lifecycle, bodies, reporters, budding, colony,
-drawing, optics, simulation, truth.
+mitosis, cycles, growth, production, expression, analysis, families, population,
+collection, csvtables, controls, trackedlabels, exports, graphs, trees, overlays,
+wording, summaries, figures, report, rods, contacts, scenarios, lifecycle, bodies,
+reporters, budding, colony, drawing, optics, simulation, truth.
 """
 
 __version__ = "0.1.0"

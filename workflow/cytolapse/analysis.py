@@ -14,6 +14,7 @@ from cytolapse.expression import Corrections, measure_expression
 from cytolapse.fits import LEAST_FIT_FRAMES
 from cytolapse.growth import growth_tables
 from cytolapse.jumps import area_jumps
+from cytolapse.mitosis import mitotic_frames
 from cytolapse.movies import frame_times_h
 from cytolapse.movies import pixel_size_um as size_of_pixel_um
 from cytolapse.tables import SIZE_UNITS, empty_table, read_metadata, read_table, schema, typed, write_table
@@ -45,6 +46,7 @@ def analyse_movie(
     max_residual_sd: float,
     residual_lag1: float,
     area_jump: float,
+    mitotic_errors: float,
     max_saturated_fraction: float,
     negative_errors: float,
     crosstalk: Mapping[str, Mapping[str, float]],
@@ -55,8 +57,9 @@ def analyse_movie(
     """Write frames, cells, growth, fits and expression of one movie.
 
     Frames that are blank or out of focus, masks that touch the edge of the
-    frame (their size is cut off), masks that hold two cells or a part of one, and
-    jumps of the area in one frame alone are left out of the fits; they stay in the tables, flagged. A refused movie has
+    frame (their size is cut off), masks that hold two cells or a part of one,
+    frames that jumps of the area part from most of the track and nuclei that condense or unfold are
+    left out of the fits; they stay in the tables, flagged. A refused movie has
     typed tables without rows. The columns condition and replicate are null:
     they are filled in where movies are put together.
 
@@ -80,6 +83,8 @@ def analyse_movie(
         As in `growth_tables`.
     area_jump : float
         As in `area_jumps`.
+    mitotic_errors : float
+        As in `mitotic_frames`; nothing for cells.
     max_saturated_fraction, negative_errors : float
         As in `measure_expression`.
     crosstalk, autofluorescence_au, bleached_per_exposure : mapping
@@ -96,7 +101,9 @@ def analyse_movie(
     info = json.loads(Path(movie_json).read_text())
     chain = json.loads(read_metadata(tracks_path).get("provenance", "{}"))
     carried = _carried_rules(objects_path, planes_path)
-    own = _own_rules(min_fit_frames, max_residual_sd, area_jump, max_saturated_fraction, negative_errors)
+    own = _own_rules(
+        min_fit_frames, max_residual_sd, area_jump, mitotic_errors, max_saturated_fraction, negative_errors
+    )
     if info["status"] == "refused":
         tables = {name: empty_table(name, **_of_schema(name, info, size_quantity)) for name in _TABLES}
     else:
@@ -114,6 +121,7 @@ def analyse_movie(
             size_column=f"{size_quantity}_{SIZE_UNITS[size_quantity]}",
             mask_source=chain.get("label", {}).get("mask_source", "predicted"),
             area_jump=area_jump,
+            mitotic_errors=mitotic_errors if object == "nucleus" else None,
             expression={
                 "corrections": Corrections(crosstalk, autofluorescence_au, bleached_per_exposure),
                 "max_saturated_fraction": max_saturated_fraction,
@@ -159,13 +167,18 @@ def _own_rules(
     min_fit_frames: int,
     max_residual_sd: float,
     area_jump: float,
+    mitotic_errors: float,
     max_saturated_fraction: float,
     negative_errors: float,
 ) -> dict[str, dict[str, str]]:
     """Rules of the flags that are set here, by table and flag."""
     jump = (
         f"ln(area) differs by more than {area_jump:g} from that of the track's frame before or after, beyond the "
-        "growth usual in the movie; where it is so of one frame alone, the frame is left out of fits"
+        "growth usual in the movie; frames that jumps part from the level of most of the track are left out of fits"
+    )
+    mitotic = (
+        "next to a division, where the median nucleus of the movie shrinks or unfolds faster than usual by more than "
+        f"{mitotic_errors:g} standard errors; left out of fits. False for cells"
     )
     short = (
         f"fewer than {min_fit_frames} frames in a fit; below {LEAST_FIT_FRAMES} there is none. Frames that are blank "
@@ -178,7 +191,7 @@ def _own_rules(
     split = "the mask is, or lacks, a piece that parted from it and joined it again; left out of fits"
     saturated = f"more than the share {max_saturated_fraction:g} of the pixels is at the camera's largest value"
     return {
-        "cells": {"flag_area_jump": jump, "flag_merged": merged, "flag_split": split},
+        "cells": {"flag_area_jump": jump, "flag_mitotic": mitotic, "flag_merged": merged, "flag_split": split},
         "growth": {
             "flag_short": short,
             "flag_poor_fit": f"the standard deviation of ln(size) about the fit is above {max_residual_sd:g}",
@@ -205,11 +218,16 @@ def _analyse(
     size_column: str,
     mask_source: str,
     area_jump: float,
+    mitotic_errors: float | None,
     expression: Mapping,
     growth: Mapping,
 ) -> dict[str, pd.DataFrame]:
     frames = _frames_table(info, planes, objects, pixel_um, frame_time_h)
     cells = _cells_table(objects, tracks, repairs, frames, growth["events"], movie, mask_source, area_jump)
+    cells["flag_mitotic"] = False
+    if mitotic_errors is not None:
+        cells["flag_mitotic"] = _mitotic(cells, lineage, size_column, mitotic_errors)
+        cells["unusable"] |= cells["flag_mitotic"]
     if len(cells) and cells[size_column].isna().all():
         logger.warning("%s is null for every cell: no growth rate can be fitted", size_column)
     tracked = cells.loc[cells["track"].notna(), ["track", "frame", "time_h", "unusable"]]
@@ -280,11 +298,16 @@ def _cells_table(
     # an object without a track has no neighbours in time: a number of its own
     apart = track.fillna(0).to_numpy(int)
     apart = np.where(apart > 0, apart, -1 - np.arange(len(apart)))
-    jumps, lone = area_jumps(cells["area_um2"].to_numpy(float), frame, apart, area_jump=area_jump)
+    area_um2 = cells["area_um2"].to_numpy(float)
+    jumps, _ = area_jumps(area_um2, frame, apart, area_jump=area_jump)
     time_h = frames["time_h"].to_numpy()[frame]
     out_of_focus = frames["flag_out_of_focus"].array[frame]
     bad_frame = (frames["flag_out_of_focus"].fillna(False) | frames["flag_blank"].fillna(False)).to_numpy(bool)[frame]
     merged, split = (_has_repair(cells, repairs, kind) for kind in ("merged", "split"))
+    unusable = bad_frame | merged | split | cells["flag_border"].fillna(False).to_numpy(bool)
+    # the level of a cell is that of its whole masks: a cut one is on none
+    whole = np.flatnonzero(~unusable)
+    unusable[whole] = area_jumps(area_um2[whole], frame[whole], apart[whole], area_jump=area_jump)[1]
     return cells.assign(
         time_h=time_h,
         time_since_event_h=_time_since_event_h(time_h, events),
@@ -294,8 +317,25 @@ def _cells_table(
         flag_merged=merged,
         flag_split=split,
         flag_out_of_focus=out_of_focus,
-        unusable=bad_frame | lone | merged | split | cells["flag_border"].fillna(False).to_numpy(bool),
+        unusable=unusable,
     )
+
+
+def _mitotic(cells: pd.DataFrame, lineage: pd.DataFrame, size_column: str, mitotic_errors: float) -> np.ndarray:
+    """`mitotic_frames` of rows that are sorted by track and frame, those without a track last."""
+    tracked = cells["track"].notna().to_numpy()
+    size, unusable = cells[size_column].to_numpy(float), cells["unusable"].to_numpy(bool)
+    # the first and last frames of nuclei that condense are jumps of the area, too
+    wrong = unusable & ~cells["flag_area_jump"].to_numpy(bool)
+    flagged = np.zeros(len(cells), bool)
+    flagged[tracked] = mitotic_frames(
+        np.where(wrong, np.nan, size)[tracked],
+        cells.loc[tracked, "frame"].to_numpy(int),
+        cells.loc[tracked, "track"].to_numpy(int),
+        lineage,
+        mitotic_errors=mitotic_errors,
+    )
+    return flagged
 
 
 def _has_repair(cells: pd.DataFrame, repairs: pd.DataFrame, kind: str) -> np.ndarray:

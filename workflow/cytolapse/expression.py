@@ -54,13 +54,17 @@ def measure_expression(
     the light is unknown and null. Autofluorescence is taken off the pixels of
     the mask alone.
 
-    The standard error of the total has two parts: the background is one
-    estimate for all pixels of the cell, so its error grows with the number of
-    pixels; the noise of the pixels (the standard deviation of the frame's
-    background) with its square root. Both hold those of the channels that
-    crosstalk came from. The shot noise of the signal itself is *not* in it: it
-    needs the gain of the camera; nor are the errors of the corrections' own
-    values.
+    The standard error of the total is the larger of two. One is what pixels
+    say: the background is one estimate for all pixels of the cell, so its
+    error grows with the number of pixels; the noise of the pixels (the
+    standard deviation of the frame's background) with its square root. Both
+    hold those of the channels that crosstalk came from. The other is what
+    tracks say: how far totals scatter from frame to frame about what changes
+    slowly (`production_rates`), which holds the shot noise of the signal, for
+    which the camera's gain need not be known, and outlines that are drawn a
+    little large or small. *Not* in it is what stays: light of neighbours in a
+    crowd, light that is missing beside the mask, the errors of the
+    corrections' own values.
 
     Parameters
     ----------
@@ -110,7 +114,7 @@ def measure_expression(
     light, corrected = _corrected(light, rows, planes, corrections)
     total_au = (light.mean_au + light.spread_au) * pixels
     summed = pixels + beside
-    total_se_au = np.hypot(light.background_se_au * summed, light.noise_au * np.sqrt(summed))
+    of_pixels_au = np.hypot(light.background_se_au * summed, light.noise_au * np.sqrt(summed))
     whole = (rows["compartment"] == "whole").to_numpy(bool)
     saturated = measured["saturated_fraction"]
     expression = rows[["cell_id", "frame", "label", "channel", "compartment", "time_h"]].assign(
@@ -123,11 +127,9 @@ def measure_expression(
         median_au=light.median_au,
         sd_au=measured["sd_au"],
         total_au=total_au,
-        total_se_au=total_se_au,
         concentration_au_per_um3=np.where(whole, total_au / rows["volume_um3"].to_numpy(float), np.nan),
         **corrected,
         saturated_fraction=saturated,
-        flag_negative=_flag(total_au < -negative_errors * total_se_au, np.isnan(total_au + total_se_au)),
         flag_saturated=_flag(saturated > max_saturated_fraction, np.isnan(saturated)),
     )
     usable = ~rows["unusable"].fillna(True).to_numpy(bool) & ~(saturated > max_saturated_fraction)
@@ -136,7 +138,12 @@ def measure_expression(
         events,
         residual_lag1=residual_lag1,
     )
-    return expression.join(made)
+    total_se_au = np.fmax(of_pixels_au, made["total_noise_au"].to_numpy(float))
+    total_se_au[np.isnan(of_pixels_au)] = np.nan
+    return expression.join(made.drop(columns="total_noise_au")).assign(
+        total_se_au=total_se_au,
+        flag_negative=_flag(total_au < -negative_errors * total_se_au, np.isnan(total_au + total_se_au)),
+    )
 
 
 def _joined(intensities: pd.DataFrame, planes: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:

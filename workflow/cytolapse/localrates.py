@@ -35,6 +35,7 @@ class LocalRates(NamedTuple):
     rate_per_h: np.ndarray
     se_per_h: np.ndarray
     window_h: np.ndarray
+    noise: np.ndarray  # standard deviation of the values' noise, of ln(size) or of the quantity
 
 
 class _Models(NamedTuple):
@@ -233,7 +234,7 @@ def _rates(pattern: _Pattern, values: np.ndarray, movie: _Movie) -> list[LocalRa
     frames = len(pattern.hours)
     if frames <= _PIECE_FRAMES:
         return _rates_of_piece(pattern, values, movie)
-    out = [LocalRates(*np.empty((3, frames))) for _ in values]
+    out = [LocalRates(*np.empty((4, frames))) for _ in values]
     step = _PIECE_FRAMES // 2
     for begin in range(0, frames - step, step):
         first = min(begin, frames - _PIECE_FRAMES)
@@ -269,5 +270,6 @@ def _rates_of_piece(pattern: _Pattern, values: np.ndarray, movie: _Movie) -> lis
         rates = draw @ (value - value.mean())  # (models, n)
         rate = movie.weights @ rates
         variance = movie.weights @ (scale[:, track, None] * unknown + (rates - rate) ** 2)
-        found.append(LocalRates(rate, np.sqrt(variance), window_h))
+        noise = np.full(len(rate), np.sqrt(movie.weights @ scale[:, track]))
+        found.append(LocalRates(rate, np.sqrt(variance), window_h, noise))
     return found

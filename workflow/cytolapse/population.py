@@ -1,26 +1,30 @@
 """Cells and cycles of many movies -> how a population grows.
 
-Cells are not independent samples: rates are taken per movie and their errors
-between movies; conditions and replicates are kept apart.
+Cells are not independent samples, and neither are the frames of a movie. What
+is independent are families (a founder and all that came from it), and movies:
+rates are taken per movie, their errors from families and between movies;
+conditions and replicates are kept apart.
 """
 
 import os
 import warnings
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
+from scipy.special import stdtrit
 from scipy.stats import CensoredData, ecdf
 
-from cytolapse.tables import SIZE_UNITS, read_metadata, read_table, typed, write_table
+from cytolapse.families import count_families
+from cytolapse.tables import read_metadata, read_table, typed, write_table
 
-_BATCH_ROWS = 1 << 18
 _GROUP = ["condition", "replicate"]
 _ROW = ["group", "window"]
 _FRAME_COLUMNS = ["movie", *_GROUP, "frame", "time_h", "cells", "flag_blank", "flag_out_of_focus"]
-_GROWTH_COLUMNS = [*_GROUP, "end", "birth_time_h", "division_time_h", "cycle_time_h", "time_at_risk_h"]
+_GROWTH_COLUMNS = [
+    *("cell_id", "root_id", *_GROUP, "end", "birth_time_h", "division_time_h", "cycle_time_h", "time_at_risk_h"),
+]
 
 
 def write_population(
@@ -35,7 +39,7 @@ def write_population(
 ) -> None:
     """Write `population` of an experiment from its other tables.
 
-    The cells, by far the most rows, are read in batches and only summed up.
+    The cells, by far the most rows, are read movie by movie and only summed up.
 
     Parameters
     ----------
@@ -49,9 +53,10 @@ def write_population(
     window_h : float or None
         Width of the windows of time, in hours; None for one window.
     """
+    growth = read_table("growth", growth_path, _GROWTH_COLUMNS)
     population = population_table(
-        sum_sizes(cells_path, size_quantity=size_quantity),
-        read_table("growth", growth_path, _GROWTH_COLUMNS),
+        count_families(cells_path, growth, size_quantity=size_quantity),
+        growth,
         read_table("frames", frames_path, _FRAME_COLUMNS),
         window_h=window_h,
     )
@@ -61,47 +66,12 @@ def write_population(
     write_table("population", population, output_path, metadata=metadata, size_quantity=size_quantity)
 
 
-def sum_sizes(cells_path: str | os.PathLike, *, size_quantity: str) -> pd.DataFrame:
-    """Total size of the cells of every movie and frame that has any.
-
-    Parameters
-    ----------
-    cells_path : path
-        Table cells, of any length: one batch of rows is in memory at a time.
-    size_quantity : {'area', 'length', 'volume'}
-
-    Returns
-    -------
-    DataFrame
-        Columns movie, frame and total_size, which is NaN where the size of a
-        cell is null.
-    """
-    column = f"{size_quantity}_{SIZE_UNITS[size_quantity]}"
-    read_table("cells", cells_path, columns=[])  # refuses a file that holds another table
-    keys, sums = ["movie", "frame"], [(column, "sum"), (column, "count"), ("frame", "count")]
-    parts = [pa.table({name: pa.array([], kind) for name, kind in _PART_TYPES.items()})]
-    with pq.ParquetFile(cells_path) as file:
-        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=[*keys, column]):
-            part = pa.Table.from_batches([batch]).group_by(keys).aggregate(sums)
-            part = part.rename_columns({f"{column}_sum": "total", f"{column}_count": "sized", "frame_count": "cells"})
-            parts.append(part.select(list(_PART_TYPES)).cast(pa.schema(_PART_TYPES)))
-    table = pa.concat_tables(parts).group_by(keys).aggregate([(name, "sum") for name in ("total", "sized", "cells")])
-    totals = table.sort_by([(name, "ascending") for name in keys]).to_pandas()
-    whole = totals["sized_sum"] == totals["cells_sum"]
-    return totals[keys].assign(total_size=totals["total_sum"].where(whole))
-
-
-_PART_TYPES = {
-    "movie": pa.string(),
-    "frame": pa.int32(),
-    "total": pa.float64(),
-    "sized": pa.int64(),
-    "cells": pa.int64(),
-}
-
-
 def population_table(
-    totals: pd.DataFrame, growth: pd.DataFrame, frames: pd.DataFrame, *, window_h: float | None
+    families: Iterable[tuple[str, pd.DataFrame]],
+    growth: pd.DataFrame,
+    frames: pd.DataFrame,
+    *,
+    window_h: float | None,
 ) -> pd.DataFrame:
     """How cell number and total size grow, and how long a cycle takes.
 
@@ -109,10 +79,20 @@ def population_table(
     of view against time, per movie; cells that enter and leave are in them.
     Frames that are blank or out of focus, or without a cell, are left out.
 
+    The variance of a movie's rate is that between its families, by the
+    infinitesimal jackknife [1]_: what a little more of one family would change
+    the slope by, squared and summed. It holds what chance in the times of
+    division does to few founders, all their lives. Over movies, rates are
+    averaged with the cells as weights, and what they differ by beyond the
+    errors of their own is added (the method of moments [2]_). Intervals are by
+    Student's t, with the degrees of freedom of these parts together [3]_; a
+    family counts by its share of the cells. They hold the truth of cultures
+    like this one: differences between cultures are those between replicates.
+
     Parameters
     ----------
-    totals : DataFrame
-        As `sum_sizes` returns it.
+    families : iterable of str and DataFrame
+        As `count_families` yields them.
     growth : DataFrame
         Columns condition, replicate, end, birth_time_h, division_time_h,
         cycle_time_h and time_at_risk_h of `growth`.
@@ -128,13 +108,23 @@ def population_table(
     DataFrame
         One row a condition, replicate and window with a frame, without the
         column experiment.
+
+    References
+    ----------
+    .. [1] Jaeckel, L. A. (1972). The infinitesimal jackknife. Bell
+       Laboratories Memorandum MM 72-1215-11.
+    .. [2] DerSimonian, R. & Laird, N. (1986). Meta-analysis in clinical trials.
+       Controlled Clinical Trials 7, 177-188; here with the weights as given.
+    .. [3] Satterthwaite, F. E. (1946). An approximate distribution of estimates
+       of variance components. Biometrics Bulletin 2, 110-114.
     """
     end_h = float(frames["time_h"].max()) if len(frames) else 0.0
     edges_h = _window_edges(end_h, window_h)
     frames, growth = _numbered_groups(frames, growth)
-    frames = frames.merge(totals, on=["movie", "frame"], how="left")
     frames = frames.assign(window=_window_of(frames["time_h"], edges_h))
-    rates = _rates_of_movies(frames, edges_h)
+    of_movie = dict(list(_good(frames).groupby("movie")))
+    parts = [_rates_of_movie(each, of_movie[movie]) for movie, each in families if movie in of_movie]
+    rates = pd.DataFrame([row for part in parts for row in part], columns=[*_ROW, *_RATE_COLUMNS])
     born = growth.assign(window=_window_of(growth["birth_time_h"], edges_h))
     divided = growth[growth["end"] == "division"]
     divided = divided.assign(window=_window_of(divided["division_time_h"], edges_h))
@@ -179,55 +169,97 @@ def _window_of(time_h: pd.Series, edges_h: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(time_h), -1, np.clip(window, 0, len(edges_h) - 2))
 
 
-def _rates_of_movies(frames: pd.DataFrame, edges_h: np.ndarray) -> pd.DataFrame:
-    """One row a movie and window: its rates, and the cells behind them."""
+def _good(frames: pd.DataFrame) -> pd.DataFrame:
     bad = frames["flag_blank"].fillna(False).astype(bool) | frames["flag_out_of_focus"].fillna(False).astype(bool)
-    good = frames[~bad & (frames["cells"] > 0)].sort_values(["movie", "frame"])
-    keys = ["movie", *_ROW]
-    good = good.assign(cells=good["cells"].astype(float), hours=good["time_h"] - edges_h[good["window"]])
-    good["total_size"] = good["total_size"].where(good["total_size"] > 0)
-    of_movie = good.groupby(keys)["cells"]
-    return pd.DataFrame(
-        {
-            "cells_start": of_movie.first(),
-            "cells_end": of_movie.last(),
-            "weight": of_movie.mean(),
-            "number": _log_slopes(good, "cells", keys),
-            "size": _log_slopes(good, "total_size", keys),
-        }
-    ).reset_index()
+    return frames[~bad & (frames["cells"] > 0)].sort_values(["movie", "frame"])
 
 
-def _log_slopes(frames: pd.DataFrame, column: str, keys: list[str]) -> pd.Series:
-    """Least-squares slope of ln(column) against time, per group."""
-    known = frames[column].notna()
-    hours, log = frames["hours"].where(known), np.log(frames[column])
-    sums = frames[keys].assign(n=known.astype(float), t=hours, y=log, tt=hours**2, ty=hours * log)
-    sums = sums.groupby(keys).sum()
-    spread = sums["n"] * sums["tt"] - sums["t"] ** 2
-    slope = (sums["n"] * sums["ty"] - sums["t"] * sums["y"]) / spread.where(spread > 0)
-    return slope.where(sums["n"] >= 2)
+_RATE_COLUMNS = ["cells_start", "cells_end", "weight", "number", "size"]
+
+
+class _Rate(NamedTuple):
+    """A rate, its variance between families, and the degrees of freedom of that; NaN and 0 where there are none."""
+
+    per_h: float
+    variance: float
+    freedom: float
+
+
+def _rates_of_movie(families: pd.DataFrame, frames: pd.DataFrame) -> list[tuple]:
+    """One row a window: group, window, and the columns of `_RATE_COLUMNS`."""
+    rows = []
+    for key, of_window in frames.groupby(_ROW):
+        cells = of_window["cells"].to_numpy(float)
+        there = families[families["frame"].isin(of_window["frame"])]
+        column = np.searchsorted(of_window["frame"].to_numpy(), there["frame"].to_numpy())
+        family = pd.factorize(there["family"])[0]
+        hours = of_window["time_h"].to_numpy(float)
+        number, size = (
+            _log_slope(hours, there[name].to_numpy(float), column, family) for name in ("cells", "total_size")
+        )
+        rows.append((*key, cells[0], cells[-1], cells.mean(), number, size))
+    return rows
+
+
+def _log_slope(hours: np.ndarray, amount: np.ndarray, column: np.ndarray, family: np.ndarray) -> _Rate:
+    """Least-squares slope of ln(sum of the amounts of all families) against time, in the frames that have one."""
+    total = np.bincount(column, amount, len(hours))
+    known = total > 0  # not where an amount is unknown
+    if known.sum() < 2 or np.ptp(hours[known]) == 0:
+        return _Rate(np.nan, 0.0, 0.0)
+    centred = np.where(known, hours - hours[known].mean(), 0.0)
+    weight = centred / (centred @ centred)
+    slope = float(weight[known] @ np.log(total[known]))
+    counted = known[column]
+    share = amount[counted] / total[column[counted]]
+    influence = np.bincount(family[counted], weight[column[counted]] * share)
+    part = np.bincount(family[counted], share) / known.sum()
+    number = 1 / float(part @ part)
+    if number < _LEAST_FAMILIES:
+        return _Rate(slope, 0.0, 0.0)
+    return _Rate(slope, float(influence @ influence) * number / (number - 1), number - 1)
+
+
+# One and a half families of equal share: one alone tells nothing of chance.
+_LEAST_FAMILIES = 1.5
 
 
 def _mean_rates(rates: pd.DataFrame) -> dict[str, float]:
     facts = {"cells_start": rates["cells_start"].sum(), "cells_end": rates["cells_end"].sum()}
     for quantity in ("number", "size"):
-        known = rates[rates[quantity].notna()]
-        rate, se = _weighted_mean(known[quantity].to_numpy(), known["weight"].to_numpy())
-        facts |= {f"{quantity}_rate_per_h": rate, f"{quantity}_rate_se_per_h": se}
+        known = [
+            (rate, weight)
+            for rate, weight in zip(rates[quantity], rates["weight"], strict=True)
+            if rate.per_h == rate.per_h
+        ]
+        mean, se, half = _weighted_mean([rate for rate, _ in known], np.array([weight for _, weight in known]))
+        facts |= {
+            f"{quantity}_rate_per_h": mean,
+            f"{quantity}_rate_se_per_h": se,
+            f"{quantity}_rate_lo95_per_h": mean - half,
+            f"{quantity}_rate_hi95_per_h": mean + half,
+        }
     return facts
 
 
-def _weighted_mean(values: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
-    """Mean and its standard error between the values; NaN where there are too few."""
-    n = len(values)
-    if not n:
-        return np.nan, np.nan
+def _weighted_mean(rates: list[_Rate], weights: np.ndarray) -> tuple[float, float, float]:
+    """Mean, its standard error and half of its 95 % interval; NaN where nothing tells of them."""
+    if not rates:
+        return np.nan, np.nan, np.nan
     share = weights / weights.sum()
+    values, variances, freedoms = np.array(rates).T
     mean = float(share @ values)
-    if n == 1:
-        return mean, np.nan
-    return mean, float(np.sqrt((share**2 @ (values - mean) ** 2) * n / (n - 1)))
+    between = 0.0
+    if len(rates) > 1:
+        scatter = share @ (values - mean) ** 2 - share * (1 - share) @ variances
+        between = max(0.0, float(scatter / (share @ (1 - share))))
+    within, beyond = share**2 * variances, share @ share * between
+    variance = float(within.sum() + beyond)
+    # degrees of freedom: of each movie's variance, and of that between movies
+    inverse = float((within[freedoms > 0] ** 2 / freedoms[freedoms > 0]).sum()) + beyond**2 / max(len(rates) - 1, 1)
+    if not inverse > 0:
+        return mean, np.nan, np.nan
+    return mean, float(np.sqrt(variance)), float(stdtrit(variance**2 / inverse, 0.975) * np.sqrt(variance))
 
 
 class Median(NamedTuple):

@@ -13,6 +13,7 @@ COLUMNS = (
     "production_rate_se_au_per_h",
     "promoter_activity_au_per_um2_per_h",
     "promoter_activity_se_au_per_um2_per_h",
+    "total_noise_au",
 )
 # Exposures that differ by less are one and the same.
 _SAME_EXPOSURE = 0.01
@@ -49,33 +50,43 @@ def production_rates(rows: pd.DataFrame, events: Sequence[Mapping], *, residual_
     Returns
     -------
     DataFrame
-        COLUMNS, in the order of `rows`; null where a part of a track has fewer
-        than three usable frames, and in frames that are not usable.
+        COLUMNS, in the order of `rows`; the rates are null where a part of a track
+        has fewer than three usable frames, and in frames that are not usable.
+        `total_noise_au` is by how much totals scatter from frame to frame
+        about what changes slowly: in a cell of the movie's median scatter per
+        area, where it is in no such part.
     """
     passed = np.searchsorted(np.unique([float(event["time_h"]) for event in events]), rows["time_h"], side="right")
     total = rows["total_au"].to_numpy(float)
     usable = rows["usable"].to_numpy(bool) & np.isfinite(total) & rows["track"].notna().to_numpy()
+    scale = _exposure_scale(rows)
+    of = rows.groupby(["channel", "compartment"], sort=False).ngroup().to_numpy()
     data = pd.DataFrame(
         {
-            "total": total * _exposure_scale(rows),
+            "total": total * scale,
             "hours": rows["time_h"].to_numpy(float),
             "frame": rows["frame"].to_numpy(float),
             "area": rows["area_um2"].to_numpy(float),
             "row": np.arange(len(rows)),
             "track": rows["track"].to_numpy(float, na_value=np.nan),
             "passed": passed,
-            "of": rows.groupby(["channel", "compartment"], sort=False).ngroup().to_numpy(),
+            "of": of,
         }
     )[usable & (rows["area_um2"].to_numpy(float) > 0)]
-    activity, se = np.full((2, len(rows)), np.nan)
+    activity, se, noise = np.full((3, len(rows)), np.nan)
+    area_um2 = rows["area_um2"].to_numpy(float)
     for _, of_kind in data.sort_values(["track", "frame"]).groupby("of"):
         parts = [part for _, part in of_kind.groupby(["track", "passed"]) if len(part) >= LEAST_FIT_FRAMES]
         slopes = local_slopes([_against_size(part) for part in parts], residual_lag1=residual_lag1)
         for part, slope in zip(parts, slopes, strict=True):
             activity[part["row"]], se[part["row"]] = slope.rate_per_h, slope.se_per_h
+            noise[part["row"]] = slope.noise
+        if parts:
+            alike = of == of_kind["of"].iloc[0]
+            noise[alike] = np.where(np.isnan(noise[alike]), np.nanmedian(noise[alike]), noise[alike])
     kept = rows["bleach_factor"].fillna(1.0).to_numpy(float)
-    area_um2 = rows["area_um2"].to_numpy(float)
-    values = (activity * kept * area_um2, se * kept * area_um2, activity * kept, se * kept)
+    total_noise_au = noise * area_um2 / scale
+    values = (activity * kept * area_um2, se * kept * area_um2, activity * kept, se * kept, total_noise_au)
     return pd.DataFrame(dict(zip(COLUMNS, values, strict=True)), rows.index)
 
 

@@ -96,8 +96,8 @@ def number_rates(population: pd.DataFrame) -> pd.DataFrame:
 
     A replicate's rate is the mean over its windows, weighted by their length.
     With two replicates or more: the mean over replicates with its 95 %
-    t-interval; with one: its rate and 1.96 times its standard error between
-    movies, NaN where it has none.
+    t-interval; with one: its rate and the interval that the table states,
+    which knows nothing of other cultures; NaN where it states none.
 
     Parameters
     ----------
@@ -117,8 +117,8 @@ def number_rates(population: pd.DataFrame) -> pd.DataFrame:
         if len(values) > 1:
             estimate = mean_interval(values)
         elif len(values):
-            rate, se = means[0]
-            estimate = rate, rate - Z95 * se, rate + Z95 * se
+            rate, half = means[0]
+            estimate = rate, rate - half, rate + half
         else:
             estimate = (math.nan,) * 3
         rows.append((str(condition), len(values), *estimate, int(of_condition["divisions"].sum())))
@@ -127,13 +127,15 @@ def number_rates(population: pd.DataFrame) -> pd.DataFrame:
 
 
 def _over_windows(windows: pd.DataFrame) -> tuple[float, float] | None:
+    """Rate and half of its interval, the windows taken as independent."""
     known = windows[windows["number_rate_per_h"].notna()]
     if not len(known):
         return None
     weights = (known["window_end_h"] - known["window_start_h"]).to_numpy(float)
     weights = weights / weights.sum() if weights.sum() > 0 else np.full(len(known), 1 / len(known))
     rate = float(np.sum(weights * known["number_rate_per_h"].to_numpy(float)))
-    return rate, float(np.sqrt(np.sum((weights * known["number_rate_se_per_h"].to_numpy(float)) ** 2)))
+    half = (known["number_rate_hi95_per_h"] - known["number_rate_lo95_per_h"]).to_numpy(float) / 2
+    return rate, float(np.sqrt(np.sum((weights * half) ** 2)))
 
 
 def flag_counts(tables: Mapping[str, str | os.PathLike]) -> tuple[list[dict], list[str]]:

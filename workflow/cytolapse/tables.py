@@ -295,6 +295,7 @@ _TABLES: dict[str, tuple[str, list[Column]]] = {
             Column("mask_source", TEXT, "", "predicted, given (label images of the user's own), repaired or corrected"),
             Column("flag_border", FLAG, "", "the mask touches the edge of the frame"),
             Column("flag_area_jump", FLAG, "", "area far from that of the same track one frame before or after"),
+            Column("flag_mitotic", FLAG, "", "the nucleus condenses to divide, or has not unfolded since"),
             Column("flag_merged", FLAG, "", "the mask holds another cell too, as the frames before and after say"),
             Column("flag_split", FLAG, "", "the mask holds a part of a cell, as the frames before and after say"),
             Column("flag_out_of_focus", FLAG, "", "the frame is out of focus"),
@@ -408,7 +409,12 @@ _TABLES: dict[str, tuple[str, list[Column]]] = {
                 "sum of (pixel - background) over the mask and the pixels beside it that blur has spread its light to, "
                 "corrected likewise",
             ),
-            Column("total_se_au", REAL, "au", "standard error of total_au from the background and the pixel noise"),
+            Column(
+                "total_se_au",
+                REAL,
+                "au",
+                "standard error of total_au: of background and pixels, or its scatter along tracks if that is larger",
+            ),
             Column("concentration_au_per_um3", REAL, "au/um3", "total_au / volume; null without a volume model"),
             Column("autofluorescence_au", REAL, "au", "taken off per pixel; null where not corrected"),
             Column("bleach_factor", REAL, "", "mean, median and total are divided by it; null where not corrected"),
@@ -448,9 +454,23 @@ _TABLES: dict[str, tuple[str, list[Column]]] = {
             Column(
                 "number_rate_per_h", REAL, "1/h", "d ln(number of cells)/dt, mean over movies weighted by their cells"
             ),
-            Column("number_rate_se_per_h", REAL, "1/h", "its standard error between movies; null with one movie"),
+            Column(
+                "number_rate_se_per_h",
+                REAL,
+                "1/h",
+                "its standard error, between families of founders and between movies; null with one family alone",
+            ),
+            Column("number_rate_lo95_per_h", REAL, "1/h", "lower end of its 95 % interval (Student's t)"),
+            Column("number_rate_hi95_per_h", REAL, "1/h", "upper end of its 95 % interval"),
             Column("size_rate_per_h", REAL, "1/h", "d ln(total size)/dt, likewise"),
-            Column("size_rate_se_per_h", REAL, "1/h", "its standard error between movies; null with one movie"),
+            Column(
+                "size_rate_se_per_h",
+                REAL,
+                "1/h",
+                "its standard error, between families of founders and between movies; null with one family alone",
+            ),
+            Column("size_rate_lo95_per_h", REAL, "1/h", "lower end of its 95 % interval (Student's t)"),
+            Column("size_rate_hi95_per_h", REAL, "1/h", "upper end of its 95 % interval"),
             Column("divisions", INT, "", "divisions in the window"),
             Column(
                 "cycle_time_median_h",
