@@ -51,7 +51,7 @@ OF_A_FRAME = {
     ),
     "of two pages": (
         *(lambda path: write_tiff(path, stack(2)), "t3.tif"),
-        *("a file of one frame holds 2 planes, wanted 1", "a folder holds a file a frame"),
+        *("a file of one frame holds 2 planes, wanted 1 as in the others", "or take it out"),
     ),
     "all zeros": (
         *(lambda path: write_tiff(path, picture(3) * 0), ""),
