@@ -9,6 +9,7 @@ import pytest
 import tifffile
 from planned import EXPERIMENTS, ROW, movies_sheet, refusal
 
+from cytolapse import starts
 from planning.plan import Plan
 from planning.settings import block_of, read_settings
 from planning.sheets import read_sheet
@@ -514,7 +515,36 @@ def test_a_start_that_was_replaced_under_an_older_date_has_another_digest(projec
     os.utime("model/weights.safetensors", (1, 1))
 
     assert Plan(config).start_digest("nuclei") != before
-    assert Plan(project).start_digest("nuclei") is None
+
+
+def shipped(folder: Path, name: str, architecture: str) -> None:
+    (folder / "resources/models" / name).mkdir(parents=True)
+    (folder / "resources/models" / name / "weights.safetensors").write_bytes(name.encode())
+    (folder / "resources/models" / name / "model.json").write_text(json.dumps({"architecture": architecture}))
+
+
+def test_where_no_start_is_said_a_shipped_model_that_changes_trains_anew(project, tmp_path, monkeypatch):
+    annotate("drawn", "one")
+    config = project | {"models": {**project["models"], "mine": {"annotations": "drawn"}}}
+    monkeypatch.setattr(starts, "REPOSITORY", tmp_path / "elsewhere")
+    assert Plan(config).start("mine") == "auto"
+    assert Plan(config).start_from("mine") is None
+    assert Plan(config).start_digest("mine") is None
+
+    shipped(tmp_path / "elsewhere", "phase", "googlenet_unet_small")
+    assert Plan(config).start_digest("mine") is None, "a model of another network is no start"
+    shipped(tmp_path / "elsewhere", "nuclei", "googlenet_unet")
+    before = Plan(config).start_digest("mine")
+    (tmp_path / "elsewhere/resources/models/nuclei/weights.safetensors").write_bytes(b"other")
+
+    assert None is not before != Plan(config).start_digest("mine")
+
+
+def test_random_weights_can_be_asked_for(project):
+    annotate("drawn", "one")
+    plan = Plan(project | {"models": {**project["models"], "mine": {"annotations": "drawn", "start_from": None}}})
+
+    assert plan.start("mine") is plan.start_from("mine") is plan.start_digest("mine") is None
 
 
 def test_a_volume_to_grow_by_that_no_cell_has_is_refused_also_by_an_override(project):

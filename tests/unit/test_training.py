@@ -1,12 +1,14 @@
 import logging
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from drawn import FIT, TRAIN, empty, several
 
-from cytolapse import training
+from cytolapse import starts, training
 from cytolapse.learning import fit_network, predict_still, prepare_still
-from cytolapse.models import NORMALISATION
+from cytolapse.models import NORMALISATION, Model, save_model, weights_digest
 from cytolapse.training import (
     TrainingRejected,
     cross_validate,
@@ -93,3 +95,44 @@ def test_a_model_below_the_floor_is_rejected_with_score_and_floor(hold_out, imag
 
     assert caught.value.floor == 1.1
     assert 0 <= caught.value.score <= 1
+
+
+def keep_model(folder: Path, model: Model) -> Path:
+    folder.mkdir(parents=True)
+    save_model(model, folder / "weights.safetensors", folder / "model.json", half=True)
+    return folder / "weights.safetensors"
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory) -> Path:
+    """A repository with one model that has learned such cells, and one that takes background for cells."""
+    torch.set_num_threads(1)
+    learned = train(several(4), **TRAIN | {"steps": 40, "batch_crops": 4, "hold_out": 0}).model
+    repository = tmp_path_factory.mktemp("repository")
+    keep_model(repository / "resources/models/nuclei", learned)
+    turned = {name: -value if "classify" in name else value for name, value in learned.network.state_dict().items()}
+    learned.network.load_state_dict(turned)
+    keep_model(repository / "resources/models/phase", learned)
+    return repository
+
+
+def test_where_no_start_is_said_the_shipped_model_is_taken_that_knows_such_cells(shipped, monkeypatch):
+    monkeypatch.setattr(starts, "REPOSITORY", shipped)
+    settings = TRAIN | {"start_from": starts.AUTO}
+    auto = train(several(3), **settings).model
+    named = train(several(3), **TRAIN | {"start_from": shipped / "resources/models/nuclei/weights.safetensors"}).model
+
+    assert auto.trained["start_from"] == auto.trained["settings"]["start_from"] == "resources/models/nuclei"
+    assert weights_digest(auto.network.state_dict()) == weights_digest(named.network.state_dict())
+    assert settings["start_from"] == starts.AUTO, "what was asked for is not changed"
+
+
+def test_where_no_shipped_model_knows_such_cells_weights_are_random(shipped, tmp_path, monkeypatch):
+    shutil.copytree(shipped / "resources/models/phase", tmp_path / "resources/models/phase")
+    monkeypatch.setattr(starts, "REPOSITORY", tmp_path)
+    auto = train(several(3), **TRAIN | {"start_from": starts.AUTO}).model
+
+    assert auto.trained["start_from"] is None
+    assert weights_digest(auto.network.state_dict()) == weights_digest(
+        train(several(3), **TRAIN).model.network.state_dict()
+    )

@@ -6,13 +6,13 @@ zeiss, leica, omezarr, formats, positions, folders, writing, projections, axes, 
 inspection, discovery, movies, masks, annotations, annotation_checks, crowding,
 augmentation, networks, models, scaling, checkpoints, devices, prediction, diameters,
 segmentation, labeling, labels, thresholding, labelimages, exchange, engines, targets,
-progress, learning, evaluation, judgement, holdout, training, acceptance, illumination,
-shading, shapes, compartments, intensities, focus, drift, features, linking,
-linkedcells, merging, buds, divisions, fates, repairs, lineage, fits, localrates, jumps,
-mitosis, cycles, growth, production, expression, analysis, families, population,
-collection, csvtables, controls, trackedlabels, exports, graphs, trees, overlays,
-wording, summaries, figures, report, rods, contacts, scenarios, lifecycle, bodies,
-reporters, budding, colony, drawing, optics, simulation, truth.
+progress, learning, evaluation, judgement, holdout, starts, training, acceptance,
+illumination, shading, shapes, compartments, intensities, focus, drift, features,
+linking, linkedcells, merging, buds, divisions, fates, repairs, lineage, fits,
+localrates, jumps, mitosis, cycles, growth, production, expression, analysis, families,
+population, collection, csvtables, controls, trackedlabels, exports, graphs, trees,
+overlays, wording, summaries, figures, report, rods, contacts, scenarios, lifecycle,
+bodies, reporters, budding, colony, drawing, optics, simulation, truth.
 """
 
 __version__ = "0.1.0"

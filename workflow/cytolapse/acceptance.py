@@ -21,6 +21,7 @@ from cytolapse.judgement import draw_roc
 from cytolapse.learning import choose_precision
 from cytolapse.models import Model, load_model, save_model, weights_digest
 from cytolapse.progress import write_course, write_tsv
+from cytolapse.starts import AUTO, shipped_starts
 from cytolapse.training import TrainingRejected, train
 
 log = logging.getLogger(__name__)
@@ -119,11 +120,12 @@ def _training_key(annotations: str, code: str, settings: Mapping[str, Any]) -> s
     """Digest of all that the networks of a training depend on; the floor only judges them."""
     device = choose_device(settings["device"])
     start_from = settings["start_from"]
+    starts = shipped_starts(settings["architecture"]) if start_from == AUTO else [start_from] if start_from else []
     parts = {
         **{name: value for name, value in settings.items() if name != "floor_roc_area"},
         "annotations": annotations,
         "code": code,
-        "start_from": None if start_from is None else hashlib.sha256(Path(start_from).read_bytes()).hexdigest(),
+        "start_from": [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in starts],
         "device": device.type,
         "precision": str(choose_precision(settings["precision"], device)),
         "torch": torch.__version__,

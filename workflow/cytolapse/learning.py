@@ -538,5 +538,35 @@ def predict_still(
     return torch.round(255 * probability).to(torch.uint8).cpu().numpy()
 
 
+def predict_stills(
+    network: nn.Module, annotations: Sequence[Annotation], progress: Progress | None, settings: Mapping[str, Any]
+) -> Iterator[np.ndarray]:
+    """Probabilities of annotated images, one after another.
+
+    Parameters
+    ----------
+    network : nn.Module
+    annotations : sequence of Annotation
+    progress : Progress or None
+        Told of the time that each takes.
+    settings : mapping
+        Of a training: channels, scale, precision, seed and threads.
+
+    Yields
+    ------
+    uint8 array of shape (classes, y, x)
+        255 is a probability of 1.
+    """
+    device = next(network.parameters()).device
+    precision = choose_precision(settings["precision"], device)
+    for each in annotations:
+        image = prepare_still(each, settings["channels"], NORMALISATION, settings["scale"])
+        timed = progress.timed("predict", each.labels.size) if progress else nullcontext()
+        # as many threads as in training: sums in another order could tip a pixel over
+        with timed, reproducible(settings["seed"], settings["threads"]):
+            probability = predict_still(network, image, shape=each.labels.shape, device=device, precision=precision)
+        yield probability
+
+
 def _autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == torch.bfloat16)

@@ -3,8 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +14,8 @@ from cytolapse.annotation_checks import Comparison, compare_cells, trusted_doubt
 from cytolapse.annotations import Annotation
 from cytolapse.cards import CHOSEN, CLASSES
 from cytolapse.checkpoints import Checkpoints
-from cytolapse.evaluation import BINS
+from cytolapse.devices import choose_device
+from cytolapse.evaluation import BINS, roc_area
 from cytolapse.holdout import held_out_phases, split_folds
 from cytolapse.judgement import (
     JUDGED_TIMES,
@@ -27,12 +27,15 @@ from cytolapse.judgement import (
     quick_scores,
     usual_area_px,
 )
-from cytolapse.learning import CHECKS, choose_precision, fit_network, predict_still, prepare_still, reproducible
-from cytolapse.models import NORMALISATION, Model
+from cytolapse.learning import CHECKS, choose_precision, fit_network, predict_stills
+from cytolapse.models import NORMALISATION, Model, load_model
 from cytolapse.progress import Progress, Work, course
 from cytolapse.scaling import diameter_px, working_scale
+from cytolapse.starts import AUTO, name_of_start, shipped_starts
 
 log = logging.getLogger(__name__)
+
+_LEAST_ROC_AREA_OF_START = 0.9
 
 
 class TrainingRejected(Exception):
@@ -124,6 +127,7 @@ def train(
         training.png.
     **settings
         As for `learning.fit_network`, but for scale: channels, architecture, seed, ...
+        `start_from` may also be `starts.AUTO`.
 
     Returns
     -------
@@ -145,6 +149,7 @@ def train(
         "cells are %.3g px wide; the network sees the images at %.3g times their size",
         *(diameter_px(area_px), settings["scale"]),
     )
+    started_from = _choose_start(annotations, settings)
     points = []
     phases = held_out_phases(annotations, hold_out, folds, settings["seed"])
     held_out = [each for _, left_out in phases.values() for each in left_out]
@@ -162,7 +167,7 @@ def train(
             check = _checker(left_out, progress, settings)
             network, rows = fit_network(rest, phase=phase, check=check, steps=steps_held_out, **fit)
             taken.append(rows[-1].step / steps_held_out)
-            probabilities += _predictions(network, left_out, progress, settings)
+            probabilities += predict_stills(network, left_out, progress, settings)
         steps = max(1, round(steps * float(np.mean(taken))))
         points.append(curve_rows("held_out", cell_histogram(held_out, probabilities)))
         with progress.timed("label", JUDGED_TIMES * _pixels(held_out)):
@@ -176,7 +181,7 @@ def train(
         log.warning("no image is held out: threshold and scores come from the training images and flatter the model")
     network, _ = fit_network(annotations, phase="final", check=None, steps=steps, **fit)
     histogram, comparisons = np.zeros((2, BINS), np.int64), []
-    for each, probability in zip(annotations, _predictions(network, annotations, progress, settings), strict=True):
+    for each, probability in zip(annotations, predict_stills(network, annotations, progress, settings), strict=True):
         histogram += cell_histogram([each], [probability])
         if each.name not in whole:
             comparisons.append(_compare(each, probability, area_px, settings["scale"], progress))
@@ -185,7 +190,7 @@ def train(
     metrics["training"] = pixel_scores(annotations, histogram)
     _check_floor("the training images", metrics["training"]["roc_area"], floor_roc_area, metrics)
     if not held_out:
-        probabilities = list(_predictions(network, annotations, progress, settings))
+        probabilities = list(predict_stills(network, annotations, progress, settings))
         metrics["training"] = judge(annotations, probabilities, settings["scale"])
     metrics["threshold_from"] = ("cross_validation" if len(phases) > 1 else "held_out") if held_out else "training"
     metrics["annotation_warnings"] = doubts
@@ -211,8 +216,8 @@ def train(
         trained={
             "seed": settings["seed"],
             "steps": steps,
-            "settings": _as_json(settings | knobs),
-            "start_from": None if settings["start_from"] is None else str(settings["start_from"]),
+            "settings": _as_json(settings | knobs | {"start_from": started_from}),
+            "start_from": started_from,
             "device": device.type,
             "precision": str(choose_precision(settings["precision"], device)).removeprefix("torch."),
             "metrics": metrics,
@@ -246,9 +251,35 @@ def cross_validate(annotations: Sequence[Annotation], folds: int, **settings: An
     probabilities: dict[str, np.ndarray] = {}
     for fold, (rest, left_out) in enumerate(split_folds(annotations, folds, settings["seed"]), start=1):
         network, _ = fit_network(rest, phase=f"fold_{fold}", check=None, **settings)
-        found = _predictions(network, left_out, None, settings)
+        found = predict_stills(network, left_out, None, settings)
         probabilities |= {each.name: probability for each, probability in zip(left_out, found, strict=True)}
     return {each.name: probabilities[each.name] for each in annotations}
+
+
+def _choose_start(annotations: Sequence[Annotation], settings: dict[str, Any]) -> str | None:
+    """Put a model file in place of `starts.AUTO`, and give the name of where the training starts.
+
+    Of the shipped models with the same network the one that tells the
+    annotated cells from background best, as it is; none where all do that
+    worse than a model that is accepted by default.
+    """
+    if settings["start_from"] != AUTO:
+        return None if settings["start_from"] is None else str(settings["start_from"])
+    areas = {}
+    for path in shipped_starts(settings["architecture"]):
+        model = load_model(path)
+        if model.channels == settings["channels"] and model.normalisation == NORMALISATION:
+            network = model.network.to(choose_device(settings["device"]))
+            areas[path] = roc_area(cell_histogram(annotations, predict_stills(network, annotations, None, settings)))
+            log.info("%s, as it is: pixelwise ROC area %.4f", name_of_start(path), areas[path])
+    best = max(areas, key=areas.get, default=None)
+    if best is None or not areas[best] >= _LEAST_ROC_AREA_OF_START:
+        settings["start_from"] = None
+        log.info("the training starts from random weights")
+        return None
+    settings["start_from"] = str(best)
+    log.info("the training starts from %s", name_of_start(best))
+    return name_of_start(best)
 
 
 def _work(
@@ -278,7 +309,7 @@ def _checker(
     left_out: Sequence[Annotation], progress: Progress, settings: Mapping[str, Any]
 ) -> Callable[[nn.Module], tuple[float, float]]:
     def check(network: nn.Module) -> tuple[float, float]:
-        probabilities = list(_predictions(network, left_out, progress, settings))
+        probabilities = list(predict_stills(network, left_out, progress, settings))
         with progress.timed("label", _pixels(left_out)):
             return quick_scores(left_out, probabilities, settings["scale"])
 
@@ -295,20 +326,6 @@ def _doubts(comparisons: Sequence[Comparison]) -> list[str]:
     for doubt in doubts:
         log.warning("annotations: %s", doubt)
     return doubts
-
-
-def _predictions(
-    network: nn.Module, annotations: Sequence[Annotation], progress: Progress | None, settings: Mapping[str, Any]
-) -> Iterator[np.ndarray]:
-    device = next(network.parameters()).device
-    precision = choose_precision(settings["precision"], device)
-    for each in annotations:
-        image = prepare_still(each, settings["channels"], NORMALISATION, settings["scale"])
-        timed = progress.timed("predict", each.labels.size) if progress else nullcontext()
-        # as many threads as in training: sums in another order could tip a pixel over
-        with timed, reproducible(settings["seed"], settings["threads"]):
-            probability = predict_still(network, image, shape=each.labels.shape, device=device, precision=precision)
-        yield probability
 
 
 def _check_floor(images: str, score: float, floor: float, metrics: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from cytolapse.cards import read_card
 from cytolapse.discovery import MovieSource, find_movies, fingerprint
 from cytolapse.engines import ENGINES
 from cytolapse.files import atomic_path
+from cytolapse.starts import AUTO, shipped_starts
 from planning.checks import did_you_mean, read_schema
 from planning.light import light_images, light_problems
 from planning.naming import NamePattern, name_pattern, read_name
@@ -426,19 +427,29 @@ class Plan:
         return {**blocks, "augmentation": augmentation, "pixel_size_um": settings.get("pixel_size_um"), "channels": 1}
 
     def start_digest(self, model: str) -> str | None:
-        """Fingerprint of the weights that a training starts from; None for those of a model that is trained here.
+        """Fingerprint of the weights that a training may start from; None for those of a model that is trained here.
 
         Such weights may not be there yet: the file itself, an input, says when they change.
         """
+        if self._start_of(model) == AUTO:
+            starts = shipped_starts(self.training(model)["architecture"])
+            return " ".join(fingerprint(start, self._fingerprints) for start in starts) or None
         start = self.start_from(model)
         if start is None or start in self._trained_weights():
             return None
         return fingerprint(start, self._fingerprints)
 
+    def _start_of(self, model: str) -> str | None:
+        return self.settings["models"][model].get("start_from", AUTO)
+
     def start_from(self, model: str) -> str | None:
-        """The weights that a training starts from; None for random ones."""
-        start = self.settings["models"][model].get("start_from")
-        return f"{start.rstrip('/')}/weights.safetensors" if start else None
+        """The weights that a training starts from; None for random ones, or where it chooses (`starts.AUTO`)."""
+        start = self._start_of(model)
+        return None if start in (None, AUTO) else f"{start.rstrip('/')}/weights.safetensors"
+
+    def start(self, model: str) -> str | None:
+        """The same, with `starts.AUTO` where the training chooses."""
+        return AUTO if self._start_of(model) == AUTO else self.start_from(model)
 
     def block(self, name: str, experiment: str) -> dict:
         """One block of settings as it holds for an experiment."""

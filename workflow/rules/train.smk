@@ -30,7 +30,7 @@ rule train:
     params:
         folder=lambda wildcards: plan.settings["models"][wildcards.model]["annotations"],
         annotations=lambda wildcards: plan.annotations(wildcards.model),
-        start_from=lambda wildcards: plan.start_from(wildcards.model),
+        start_from=lambda wildcards: plan.start(wildcards.model),
         start=lambda wildcards: plan.start_digest(wildcards.model),
         train=lambda wildcards: plan.training(wildcards.model),
         on_bad_model=on_bad_model,
