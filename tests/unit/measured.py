@@ -92,7 +92,7 @@ def collect_simulated(folder: Path, movies: Sequence[Mapping], *, experiment: st
 
     `movies` are rows with movie, condition and replicate.
     """
-    of_sheet = {"path": "movie.tif", "position": None, "excluded": False, "reason": None}
+    of_sheet = {"path": "movie.tif", "position": None, "excluded": False, "reason": None, "warnings": []}
     parts = {name: [folder / row["movie"] / f"{name}.parquet" for row in movies] for name in OF_MOVIE}
     collect_experiment(
         {**parts, "infos": [folder / row["movie"] / "movie.json" for row in movies]},

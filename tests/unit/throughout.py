@@ -139,7 +139,7 @@ def _run(folder: Path, movie: np.ndarray, labels: np.ndarray | None, by: str, se
         {"infos": [info], **{name: [at[name]] for name in OF_MOVIE}},
         tables,
         experiment="e",
-        movies=[{**row, "excluded": False, "reason": None}],
+        movies=[{**row, "excluded": False, "reason": None, "warnings": []}],
         channels=CHANNELS,
         object="cell",
         segmenter="threshold",
