@@ -86,10 +86,10 @@ MODELS = {
             "and `yeast` of `benchmarks/segmentation.py`)."
         ),
         limits=(
-            "Eight real images of two microscopes: a first look, and a start for a model of your own. Give the width of "
-            "cells: measured (`auto`) it goes astray. With it, yeast of the same movie is found with AP 0.89 at 0.5, "
-            "*E. coli* with 0.81 (and drawn a third too large), glioblastoma cells hardly (0.10). It has seen no real "
-            "bacterium: terms of the data at hand do not allow it."
+            "Eight real images of two microscopes: a first look, and a start for a model of your own. Give the width "
+            "of cells: measured (`auto`) it goes astray. With it, yeast of the same movie is found with AP 0.89 at "
+            "0.5, *E. coli* with 0.81 (and drawn a third too large), glioblastoma cells hardly (0.10). It has seen no "
+            "real bacterium: terms of the data at hand do not allow it."
         ),
     ),
 }
@@ -168,8 +168,8 @@ def card(name: str, shipped: Shipped, model, digest: str, images: int) -> str:
     size_mb = (FOLDER / name / "weights.safetensors").stat().st_size / 1e6
     use = (
         f"`models: {{{name}: {{weights: resources/models/{name}}}}}` and `segment: {{cell_diameter_px: "
-        f"{shipped.diameter}}}` in config.yaml. A training of yours starts from it where it suits the annotated images, "
-        "or where `start_from` names it."
+        f"{shipped.diameter}}}` in config.yaml. A training of yours starts from it where it suits the annotated "
+        "images, or where `start_from` names it."
     )
     points = {
         "Use": use,
