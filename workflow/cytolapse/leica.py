@@ -4,9 +4,6 @@ liffile is in pure Python, by the author of tifffile, kept up, and reads every
 image of a file, a frame at a time, with its real axes.
 """
 
-import os
-import threading
-
 import numpy as np
 
 from cytolapse.planes import (
@@ -15,9 +12,7 @@ from cytolapse.planes import (
     MovieRefused,
     check_dtype,
     check_size,
-    decoding_failed,
     file_bytes,
-    opening_failed,
 )
 from cytolapse.scales import believed_size_um, positive
 
@@ -29,24 +24,12 @@ class LeicaPlanes(ContainerPlanes):
     its positions, and so are the tiles of a mosaic.
     """
 
-    def __init__(self, path: str | os.PathLike) -> None:
+    format_name = "LIF"
+
+    def _open(self) -> None:
         import liffile
 
-        self.path, self.name = str(path), f"movie {path}"
-        self._lock = threading.Lock()
-        try:
-            self._file = liffile.LifFile(path)
-        # The library raises what its parser stumbles over (struct, XML, its own).
-        except Exception as error:
-            raise opening_failed(self.name, "LIF", error) from error
-        try:
-            self._look()
-        except MovieRefused:
-            self._file.close()
-            raise
-        except Exception as error:
-            self._file.close()
-            raise opening_failed(self.name, "LIF", error) from error
+        self._file = liffile.LifFile(self.path)
 
     def _look(self) -> None:
         images = dict(enumerate(self._file.images))
@@ -81,28 +64,25 @@ class LeicaPlanes(ContainerPlanes):
         self.positions = sum(image.sizes.get("M", 1) for image in self._images.values())
         self.count = sum(image.size // (self.shape[0] * self.shape[1]) for image in self._images.values())
 
-    def read(self, page: tuple[int, int, int, int, int]) -> np.ndarray:
-        """One plane, shape (y, x)."""
+    def _read(self, page: tuple[int, int, int, int, int]) -> np.ndarray:
+        image, at = self._image_and_place(page)
+        return np.asarray(image.frame(**at)).reshape(self.shape).astype(self.dtype, copy=False)
+
+    def _place(self, page: tuple[int, int, int, int, int]) -> str:
+        image, at = self._image_and_place(page)
+        return f"{image.name} {at}"
+
+    def _image_and_place(self, page: tuple[int, int, int, int, int]) -> tuple[object, dict[str, int]]:
         number, *place = page
         image = self._images[number]
-        at = {letter: index for letter, index in zip("TZCM", place, strict=True) if letter in image.sizes}
-        with self._lock:
-            try:
-                return np.asarray(image.frame(**at)).reshape(self.shape).astype(self.dtype, copy=False)
-            except Exception as error:
-                raise decoding_failed(self.name, f"{image.name} {at}", error) from error
+        return image, {letter: index for letter, index in zip("TZCM", place, strict=True) if letter in image.sizes}
 
-    def describe(self) -> list[Described]:
-        """One movie an image, or a tile of a mosaic."""
-        try:
-            return [
-                self._of_image(number, tile)
-                for number, image in self._images.items()
-                for tile in range(image.sizes.get("M", 1))
-            ]
-        # Metadata can be wrong in any way; the finding is the same.
-        except Exception as error:
-            raise opening_failed(self.name, "LIF", error) from error
+    def _describe(self) -> list[Described]:
+        return [
+            self._of_image(number, tile)
+            for number, image in self._images.items()
+            for tile in range(image.sizes.get("M", 1))
+        ]
 
     def _of_image(self, number: int, tile: int) -> Described:
         image = self._images[number]

@@ -4,9 +4,6 @@ nd2 is in pure Python, kept up, and reads a frame of any version of the format
 by its offset, without Nikon's own library.
 """
 
-import os
-import threading
-
 import numpy as np
 
 from cytolapse.planes import (
@@ -15,9 +12,7 @@ from cytolapse.planes import (
     MovieRefused,
     check_dtype,
     check_size,
-    decoding_failed,
     file_bytes,
-    opening_failed,
     too_few_planes,
 )
 from cytolapse.scales import believed_size_um, positive
@@ -26,25 +21,13 @@ from cytolapse.scales import believed_size_um, positive
 class NikonPlanes(ContainerPlanes):
     """An open ND2 file; a page is (number of the exposure, channel)."""
 
-    def __init__(self, path: str | os.PathLike) -> None:
+    format_name = "ND2"
+
+    def _open(self) -> None:
         import nd2
 
-        self.path, self.name = str(path), f"movie {path}"
-        self._lock = threading.Lock()
         self._last: tuple[int, np.ndarray] | None = None
-        try:
-            self._file = nd2.ND2File(path)
-        # The library raises what its parser stumbles over (struct, value, its own).
-        except Exception as error:
-            raise opening_failed(self.name, "ND2", error) from error
-        try:
-            self._look()
-        except MovieRefused:
-            self._file.close()
-            raise
-        except Exception as error:
-            self._file.close()
-            raise opening_failed(self.name, "ND2", error) from error
+        self._file = nd2.ND2File(self.path)
 
     def _look(self) -> None:
         sizes = dict(self._file.sizes)
@@ -60,27 +43,16 @@ class NikonPlanes(ContainerPlanes):
             raise too_few_planes(self.name, claimed, held)
         self.count, self.positions = claimed * self._channels, sizes.get("P", 1)
 
-    def read(self, page: tuple[int, int]) -> np.ndarray:
-        """One plane, shape (y, x)."""
+    def _read(self, page: tuple[int, int]) -> np.ndarray:
         exposure, channel = page
-        with self._lock:
-            # The channels of an exposure lie together in the file, and are read together.
-            if self._last is None or self._last[0] != exposure:
-                try:
-                    planes = np.asarray(self._file.read_frame(exposure)).reshape(self._channels, *self.shape)
-                # Whatever the library stumbles over, the finding is the same: this exposure is damaged.
-                except Exception as error:
-                    raise decoding_failed(self.name, exposure, error) from error
-                self._last = (exposure, planes)
-            return self._last[1][channel].astype(self.dtype)
+        # The channels of an exposure lie together in the file, and are read together.
+        if self._last is None or self._last[0] != exposure:
+            planes = np.asarray(self._file.read_frame(exposure)).reshape(self._channels, *self.shape)
+            self._last = (exposure, planes)
+        return self._last[1][channel].astype(self.dtype)
 
-    def describe(self) -> list[Described]:
-        """One movie a stage position."""
-        try:
-            return self._describe()
-        # Metadata can be wrong in any way; the finding is the same.
-        except Exception as error:
-            raise opening_failed(self.name, "ND2", error) from error
+    def _place(self, page: tuple[int, int]) -> int:
+        return page[0]
 
     def _describe(self) -> list[Described]:
         exposures = np.arange(self.count // self._channels).reshape([*self._loops.values()])

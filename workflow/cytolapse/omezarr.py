@@ -7,7 +7,6 @@ execute anything are let through to the library: Zarr knows one that unpickles.
 import json
 import math
 import os
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,8 +17,6 @@ from cytolapse.planes import (
     Described,
     MovieRefused,
     check_dtype,
-    decoding_failed,
-    opening_failed,
 )
 from cytolapse.scales import believed_size_um, positive, unit_s, unit_um
 
@@ -46,16 +43,10 @@ class ZarrPlanes(ContainerPlanes):
     level of full size is read.
     """
 
-    def __init__(self, path: str | os.PathLike) -> None:
-        self.path, self.name = str(path), f"movie {path}"
-        self._lock = threading.Lock()
-        try:
-            self._look()
-        except MovieRefused:
-            raise
-        # Notes can be wrong in any way; the finding is the same.
-        except Exception as error:
-            raise opening_failed(self.name, "OME-Zarr", error) from error
+    format_name = "OME-Zarr"
+
+    def _open(self) -> None:
+        """Nothing is kept open."""
 
     def _look(self) -> None:
         images = [_Image(self.name, folder, notes) for folder, notes in self._image_notes()]
@@ -86,21 +77,12 @@ class ZarrPlanes(ContainerPlanes):
         found = ((folder, _attributes(self.name, folder)) for folder in folders)
         return [(folder, of_folder) for folder, of_folder in found if "multiscales" in of_folder]
 
-    def read(self, page: tuple[int, tuple[int, ...]]) -> np.ndarray:
-        """One plane, shape (y, x)."""
+    def _read(self, page: tuple[int, tuple[int, ...]]) -> np.ndarray:
         number, place = page
-        with self._lock:
-            try:
-                return self._images[number].read(place)
-            except Exception as error:
-                raise decoding_failed(self.name, page, error) from error
+        return self._images[number].read(place)
 
-    def describe(self) -> list[Described]:
-        """One movie an image."""
-        try:
-            return [image.describe(number) for number, image in enumerate(self._images)]
-        except Exception as error:
-            raise opening_failed(self.name, "OME-Zarr", error) from error
+    def _describe(self) -> list[Described]:
+        return [image.describe(number) for number, image in enumerate(self._images)]
 
     def close(self) -> None:
         """Nothing is kept open."""

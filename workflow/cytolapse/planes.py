@@ -7,8 +7,10 @@ the length of a movie, and only after its header was found to fit the file.
 import errno
 import math
 import os
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -111,17 +113,73 @@ class Planes(ABC):
 class ContainerPlanes(Planes):
     """A file of a microscope's own format, read through a library for it.
 
+    What the library stumbles over (struct, XML, its parser's own) is one
+    finding, whatever it raises: the file is damaged.
+
     Attributes
     ----------
+    format_name : str
+        How messages call the format.
     positions : int
         Movies in the file.
     """
 
+    format_name: str
     positions: int
 
+    def __init__(self, path: str | os.PathLike) -> None:
+        self.path, self.name = str(path), f"movie {path}"
+        self._lock = threading.Lock()
+        with self._readable():
+            self._open()
+        try:
+            with self._readable():
+                self._look()
+        except BaseException:
+            self.close()
+            raise
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except MovieRefused:
+            raise
+        except Exception as error:
+            raise opening_failed(self.name, self.format_name, error) from error
+
     @abstractmethod
+    def _open(self) -> None:
+        """Open the file."""
+
+    @abstractmethod
+    def _look(self) -> None:
+        """Find shape, dtype, count and positions, and refuse what cannot be processed."""
+
+    @abstractmethod
+    def _read(self, page: Hashable) -> np.ndarray:
+        """One plane, shape (y, x); one thread at a time."""
+
+    @abstractmethod
+    def _describe(self) -> list[Described]:
+        """What the file says of the movies in it, one entry a position."""
+
+    def read(self, page: Hashable) -> np.ndarray:
+        """One plane, shape (y, x)."""
+        with self._lock:
+            try:
+                return self._read(page)
+            except Exception as error:
+                raise decoding_failed(self.name, self._place(page), error) from error
+
+    def _place(self, page: Hashable) -> object:
+        """A page as messages say it."""
+        return page
+
     def describe(self) -> list[Described]:
         """What the file says of the movies in it, one entry a position."""
+        with self._readable():
+            return self._describe()
 
 
 def pass_on(error: Exception) -> None:

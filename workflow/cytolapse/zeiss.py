@@ -4,8 +4,6 @@ It is the one that its maker keeps up; it puts the tiles of a mosaic together an
 decodes every compression that ZEN writes.
 """
 
-import os
-import threading
 from collections.abc import Mapping
 
 import numpy as np
@@ -16,9 +14,7 @@ from cytolapse.planes import (
     MovieRefused,
     check_dtype,
     check_size,
-    decoding_failed,
     file_bytes,
-    opening_failed,
 )
 from cytolapse.scales import believed_size_um, positive
 
@@ -29,27 +25,15 @@ _MAGIC = b"ZISRAWFILE"
 class ZeissPlanes(ContainerPlanes):
     """An open CZI file; a page is (scene, T, Z, C), the scene None in a file without scenes."""
 
-    def __init__(self, path: str | os.PathLike) -> None:
+    format_name = "CZI"
+
+    def _open(self) -> None:
         from pylibCZIrw import czi
 
-        self.path, self.name = str(path), f"movie {path}"
-        self._lock = threading.Lock()
-        with open(path, "rb") as file:
+        with open(self.path, "rb") as file:
             if file.read(len(_MAGIC)) != _MAGIC:
                 raise MovieRefused(f"{self.name}: is no CZI file, by its first bytes; copy it again")
-        try:
-            self._file = czi.CziReader(self.path)
-        # The library raises RuntimeError with the words of its parser.
-        except Exception as error:
-            raise opening_failed(self.name, "CZI", error) from error
-        try:
-            self._look()
-        except MovieRefused:
-            self._file.close()
-            raise
-        except Exception as error:
-            self._file.close()
-            raise opening_failed(self.name, "CZI", error) from error
+        self._file = czi.CziReader(self.path)
 
     def _look(self) -> None:
         box = dict(self._file.total_bounding_box_no_pyramid)
@@ -93,25 +77,13 @@ class ZeissPlanes(ContainerPlanes):
         self._file.enumerate_subblocks(note)
         return held
 
-    def read(self, page: tuple[int | None, int, int, int]) -> np.ndarray:
-        """One plane, shape (y, x)."""
+    def _read(self, page: tuple[int | None, int, int, int]) -> np.ndarray:
         scene, *place = page
-        with self._lock:
-            try:
-                plane = self._file.read(
-                    plane=dict(zip("TZC", place, strict=True)), scene=scene, roi=self._scenes[scene]
-                )
-            except Exception as error:
-                raise decoding_failed(self.name, page, error) from error
+        plane = self._file.read(plane=dict(zip("TZC", place, strict=True)), scene=scene, roi=self._scenes[scene])
         return plane.reshape(self.shape).astype(self.dtype, copy=False)
 
-    def describe(self) -> list[Described]:
-        """One movie a scene."""
-        try:
-            return [self._of_scene(scene) for scene in sorted(self._scenes, key=lambda scene: scene or 0)]
-        # Metadata can be wrong in any way; the finding is the same.
-        except Exception as error:
-            raise opening_failed(self.name, "CZI", error) from error
+    def _describe(self) -> list[Described]:
+        return [self._of_scene(scene) for scene in sorted(self._scenes, key=lambda scene: scene or 0)]
 
     def _of_scene(self, scene: int | None) -> Described:
         sizes = tuple(self._sizes[letter] for letter in "TZC")
