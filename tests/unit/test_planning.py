@@ -527,8 +527,8 @@ def test_where_no_start_is_said_a_shipped_model_that_changes_trains_anew(project
     annotate("drawn", "one")
     config = project | {"models": {**project["models"], "mine": {"annotations": "drawn"}}}
     monkeypatch.setattr(starts, "REPOSITORY", tmp_path / "elsewhere")
-    assert Plan(config).start("mine") == "auto"
-    assert Plan(config).start_from("mine") is None
+    assert Plan(config).start_from("mine") == "auto"
+    assert Plan(config).start_files("mine") == []
     assert Plan(config).start_digest("mine") is None
 
     shipped(tmp_path / "elsewhere", "phase", "googlenet_unet_small")
@@ -544,7 +544,8 @@ def test_random_weights_can_be_asked_for(project):
     annotate("drawn", "one")
     plan = Plan(project | {"models": {**project["models"], "mine": {"annotations": "drawn", "start_from": None}}})
 
-    assert plan.start("mine") is plan.start_from("mine") is plan.start_digest("mine") is None
+    assert plan.start_from("mine") is plan.start_digest("mine") is None
+    assert plan.start_files("mine") == []
 
 
 def test_a_volume_to_grow_by_that_no_cell_has_is_refused_also_by_an_override(project):
@@ -570,6 +571,7 @@ def test_a_training_may_start_from_a_model_that_is_yet_to_be_trained(project):
     plan.check_all()
 
     assert plan.start_from("nuclei") == "models/base/weights.safetensors"
+    assert plan.start_files("nuclei") == ["models/base/weights.safetensors"]
     assert plan.start_digest("nuclei") is None
 
 

@@ -214,6 +214,6 @@ def _accepted_digest(weights_path: str | os.PathLike, json_path: str | os.PathLi
     """Digest of the model that lies there, None if there is none that can be used."""
     try:
         digest = weights_digest(load_model(weights_path).network.state_dict())
-        return digest if json.loads(Path(json_path).read_text())["digest"] == digest else None
-    except (OSError, ValueError, KeyError):
+        return digest if read_card(json_path, ["digest"])["digest"] == digest else None
+    except (OSError, ValueError):
         return None

@@ -1,7 +1,8 @@
 """The shipped models that a training may start from."""
 
-import json
 from pathlib import Path
+
+from cytolapse.cards import read_card
 
 AUTO = "auto"
 """For `start_from`: the shipped model that suits the annotated images, or random weights."""
@@ -23,13 +24,18 @@ def shipped_starts(architecture: str) -> list[Path]:
     list of Path
         weights.safetensors of each; none where the folder resources/models
         was not copied along.
+
+    Raises
+    ------
+    ValueError
+        If a model.json cannot be believed (`cards.read_card`).
     """
     folders = [REPOSITORY / "resources/models" / name for name in _MODELS]
     return [
         folder / "weights.safetensors"
         for folder in folders
         if (folder / "weights.safetensors").is_file()
-        and json.loads((folder / "model.json").read_text())["architecture"] == architecture
+        and read_card(folder / "model.json", ["architecture"])["architecture"] == architecture
     ]
 
 

@@ -254,9 +254,11 @@ class Plan:
                     find_pairs(model["annotations"])
                 except (ValueError, OSError) as error:
                     wrong.append(f"{place}.annotations: {error}")
-            start = self.start_from(name)
-            if start and start not in self._trained_weights() and not os.path.isfile(start):
-                wrong.append(f"{place}.start_from: {model['start_from']} holds no weights.safetensors")
+            wrong += [
+                f"{place}.start_from: {model['start_from']} holds no weights.safetensors"
+                for start in self.start_files(name)
+                if start not in self._trained_weights() and not os.path.isfile(start)
+            ]
         if wrong:
             raise ValueError("\n".join(wrong))
 
@@ -426,30 +428,26 @@ class Plan:
         augmentation = self.settings["train"]["augmentation"] | settings.get("train", {}).get("augmentation", {})
         return {**blocks, "augmentation": augmentation, "pixel_size_um": settings.get("pixel_size_um"), "channels": 1}
 
+    def start_from(self, model: str) -> str | None:
+        """The weights that a training starts from; None for random ones, `starts.AUTO` where the training chooses."""
+        start = self.settings["models"][model].get("start_from", AUTO)
+        return start if start in (None, AUTO) else f"{start.rstrip('/')}/weights.safetensors"
+
+    def start_files(self, model: str) -> list[str]:
+        """The weights that the user names, which may be those of a model that is trained here first."""
+        start = self.start_from(model)
+        return [] if start in (None, AUTO) else [start]
+
     def start_digest(self, model: str) -> str | None:
         """Fingerprint of the weights that a training may start from; None for those of a model that is trained here.
 
         Such weights may not be there yet: the file itself, an input, says when they change.
         """
-        if self._start_of(model) == AUTO:
+        starts = self.start_files(model)
+        if self.start_from(model) == AUTO:
             starts = shipped_starts(self.training(model)["architecture"])
-            return " ".join(fingerprint(start, self._fingerprints) for start in starts) or None
-        start = self.start_from(model)
-        if start is None or start in self._trained_weights():
-            return None
-        return fingerprint(start, self._fingerprints)
-
-    def _start_of(self, model: str) -> str | None:
-        return self.settings["models"][model].get("start_from", AUTO)
-
-    def start_from(self, model: str) -> str | None:
-        """The weights that a training starts from; None for random ones, or where it chooses (`starts.AUTO`)."""
-        start = self._start_of(model)
-        return None if start in (None, AUTO) else f"{start.rstrip('/')}/weights.safetensors"
-
-    def start(self, model: str) -> str | None:
-        """The same, with `starts.AUTO` where the training chooses."""
-        return AUTO if self._start_of(model) == AUTO else self.start_from(model)
+        known = [start for start in starts if start not in self._trained_weights()]
+        return " ".join(fingerprint(start, self._fingerprints) for start in known) or None
 
     def block(self, name: str, experiment: str) -> dict:
         """One block of settings as it holds for an experiment."""

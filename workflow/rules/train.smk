@@ -5,7 +5,7 @@ rule train:
     """Train a model from its annotations; keep the accepted one if that goes wrong."""
     input:
         annotations=ancient(lambda wildcards: plan.annotation_files(wildcards.model)),
-        start_from=lambda wildcards: plan.start_from(wildcards.model) or [],
+        start_from=lambda wildcards: plan.start_files(wildcards.model),
     output:
         weights=update("models/{model}/weights.safetensors"),
         card=update("models/{model}/model.json"),
@@ -30,7 +30,7 @@ rule train:
     params:
         folder=lambda wildcards: plan.settings["models"][wildcards.model]["annotations"],
         annotations=lambda wildcards: plan.annotations(wildcards.model),
-        start_from=lambda wildcards: plan.start(wildcards.model),
+        start_from=lambda wildcards: plan.start_from(wildcards.model),
         start=lambda wildcards: plan.start_digest(wildcards.model),
         train=lambda wildcards: plan.training(wildcards.model),
         on_bad_model=on_bad_model,
