@@ -24,7 +24,8 @@ import pyarrow.parquet as pq
 from data import REPOSITORY
 from scores import write_between_marks
 
-from cytolapse.tables import FLAG, INT, REAL, TEXT, schema
+from cytolapse.columns import FLAG, INT, REAL, TEXT
+from cytolapse.tables import schema
 
 DOCS = REPOSITORY / "docs/speed.md"
 FULL_ROWS = 10_000_000

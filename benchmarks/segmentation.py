@@ -31,12 +31,12 @@ from scores import drop_margin, write_between_marks
 from worst import draw_worst
 
 from cytolapse.annotations import Annotation
+from cytolapse.arithmetic import choose_precision
 from cytolapse.cards import CHOSEN
 from cytolapse.devices import choose_device
 from cytolapse.evaluation import roc_area
 from cytolapse.judgement import cell_histogram
 from cytolapse.labeling import label_cells, least_area_px
-from cytolapse.learning import choose_precision
 from cytolapse.models import Model, load_model, normalisation_limits, normalise
 from cytolapse.prediction import Predictor
 from cytolapse.scaling import movie_scale

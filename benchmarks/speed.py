@@ -369,8 +369,9 @@ def training(folder: Path) -> str:
 
     from cytolapse.annotations import read_pairs
     from cytolapse.crowding import cut_donors
-    from cytolapse.learning import fit_network, make_batch, scaled_still
+    from cytolapse.learning import fit_network, make_batch
     from cytolapse.networks import ARCHITECTURES
+    from cytolapse.stills import scaled_still
     from planning.settings import read_settings
 
     demo = [sys.executable, str(REPOSITORY / "workflow/demo.py"), "annotations", "annotations"]

@@ -8,12 +8,12 @@ import tifffile
 from cytolapse import __version__
 from cytolapse.analysis import analyse_movie
 from cytolapse.collection import collect_experiment
+from cytolapse.columns import EXPERIMENT_TABLES
 from cytolapse.features import measure_movie
 from cytolapse.inspection import inspect_movie, write_info
 from cytolapse.labelimages import import_labels
 from cytolapse.lineage import link_movie
 from cytolapse.simulation import SimulatedMovie, write_movie
-from cytolapse.tables import EXPERIMENT_TABLES
 from planning.checks import read_schema, with_defaults
 
 SETTINGS = with_defaults(read_schema("config"), {})

@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 
 from cytolapse.collection import collect_experiment
-from cytolapse.tables import EXPERIMENT_TABLES, read_metadata, read_table, typed, write_table
+from cytolapse.columns import EXPERIMENT_TABLES
+from cytolapse.tables import read_metadata, read_table, typed, write_table
 
 STAGES = ("segment", "label", "measure", "link", "analyse")
 PROVENANCE = {

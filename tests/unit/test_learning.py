@@ -5,15 +5,10 @@ from bright import untrained
 from drawn import FIT, drawn, several
 
 from cytolapse.annotations import Annotation
-from cytolapse.learning import (
-    annealed_rate,
-    choose_precision,
-    fit_network,
-    predict_still,
-    prepare_still,
-    reproducible,
-)
+from cytolapse.arithmetic import choose_precision, reproducible
+from cytolapse.learning import annealed_rate, fit_network
 from cytolapse.models import save_model, weights_digest
+from cytolapse.stills import predict_still, prepare_still
 
 
 @pytest.fixture(autouse=True)

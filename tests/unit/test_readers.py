@@ -9,8 +9,9 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+from cytolapse.columns import EXPERIMENT_TABLES
 from cytolapse.csvtables import write_csv
-from cytolapse.tables import EXPERIMENT_TABLES, empty_table, schema, typed, write_table
+from cytolapse.tables import empty_table, schema, typed, write_table
 
 # What a type of a column is in polars and in DuckDB.
 POLARS = {"int32": pl.Int32, "double": pl.Float64, "string": pl.String, "bool": pl.Boolean}

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cytolapse.columns import EXPERIMENT_TABLES
 from cytolapse.report import read_json, write_report
-from cytolapse.tables import EXPERIMENT_TABLES, typed, write_table
+from cytolapse.tables import typed, write_table
 
 TEMPLATE = Path(__file__).parents[2] / "workflow" / "report" / "report.html.j2"
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cytolapse.tables import EXPERIMENT_TABLES, schema
+from cytolapse.columns import EXPERIMENT_TABLES
+from cytolapse.tables import schema
 from planning.checks import problems, read_schema, with_defaults
 from planning.settings import BY_EXPERIMENT
 

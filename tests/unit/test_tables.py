@@ -4,9 +4,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cytolapse.columns import EXPERIMENT_TABLES, MOVIE_TABLES
 from cytolapse.tables import (
-    EXPERIMENT_TABLES,
-    MOVIE_TABLES,
     column_reference,
     concatenate_tables,
     empty_table,

@@ -7,8 +7,9 @@ import torch
 from drawn import FIT, TRAIN, empty, several
 
 from cytolapse import starts, training
-from cytolapse.learning import fit_network, predict_still, prepare_still
+from cytolapse.learning import fit_network
 from cytolapse.models import NORMALISATION, Model, save_model, weights_digest
+from cytolapse.stills import predict_still, prepare_still
 from cytolapse.training import (
     TrainingRejected,
     cross_validate,

@@ -17,6 +17,7 @@ from recorded import accepted
 
 from cytolapse.analysis import analyse_movie
 from cytolapse.collection import collect_experiment
+from cytolapse.columns import EXPERIMENT_TABLES
 from cytolapse.features import measure_movie
 from cytolapse.inspection import write_info
 from cytolapse.labelimages import import_labels
@@ -25,7 +26,7 @@ from cytolapse.lineage import link_movie
 from cytolapse.overlays import draw_overlay
 from cytolapse.provenance import stage_record
 from cytolapse.report import write_report
-from cytolapse.tables import EXPERIMENT_TABLES, read_table, schema
+from cytolapse.tables import read_table, schema
 from cytolapse.thresholding import threshold_movie
 from planning.settings import read_settings
 

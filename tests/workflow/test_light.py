@@ -8,9 +8,10 @@ import pytest
 import tifffile
 from project import SMALL, Project
 
+from cytolapse.columns import EXPERIMENT_TABLES
 from cytolapse.movies import StackReader
 from cytolapse.simulation import simulate_movie, write_movie
-from cytolapse.tables import EXPERIMENT_TABLES, read_table
+from cytolapse.tables import read_table
 
 SHEET = "experiment\tmovies\tsegmenter\tlabels\tsegment_channel\tchannels\n"
 ROW = "rods\tmovies/*.tif\tlabels\tmasks/{movie}.tif\tphase\tphase,reporter\n"

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 import tifffile
 
-from cytolapse.tables import EXPERIMENT_TABLES, schema
+from cytolapse.columns import EXPERIMENT_TABLES
+from cytolapse.tables import schema
 
 
 def test_a_run_leaves_every_product_of_the_flow(finished):

@@ -13,12 +13,12 @@ import torch
 
 from cytolapse.annotation_checks import check_masks
 from cytolapse.annotations import Annotation, annotations_digest, find_pairs, read_pairs
+from cytolapse.arithmetic import choose_precision
 from cytolapse.cards import CHOSEN, read_card
 from cytolapse.checkpoints import Checkpoints
 from cytolapse.devices import choose_device
 from cytolapse.files import atomic_path
 from cytolapse.judgement import draw_roc
-from cytolapse.learning import choose_precision
 from cytolapse.models import Model, load_model, save_model, weights_digest
 from cytolapse.progress import write_course, write_tsv
 from cytolapse.starts import AUTO, shipped_starts

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cytolapse.columns import SIZE_UNITS
 from cytolapse.cycles import cell_ids
 from cytolapse.expression import Corrections, measure_expression
 from cytolapse.fits import LEAST_FIT_FRAMES
@@ -17,7 +18,7 @@ from cytolapse.jumps import area_jumps
 from cytolapse.mitosis import mitotic_frames
 from cytolapse.movies import frame_times_h
 from cytolapse.movies import pixel_size_um as size_of_pixel_um
-from cytolapse.tables import SIZE_UNITS, empty_table, read_metadata, read_table, schema, typed, write_table
+from cytolapse.tables import empty_table, read_metadata, read_table, schema, typed, write_table
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cytolapse.tables import SIZE_UNITS, read_table
+from cytolapse.columns import SIZE_UNITS
+from cytolapse.tables import read_table
 
 _BATCH_ROWS = 1 << 18
 

@@ -19,8 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from cytolapse.columns import SIZE_UNITS
 from cytolapse.summaries import rate_summary, sample_expression
-from cytolapse.tables import SIZE_UNITS
 from cytolapse.wording import ALL_MOVIES, UNSTATED, counted, exact, number, shortened
 
 LARGEST_SAMPLE_ROWS = 2_000_000

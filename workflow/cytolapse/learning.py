@@ -9,9 +9,9 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,20 +19,19 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from cytolapse.annotations import Annotation
+from cytolapse.arithmetic import autocast, choose_precision, reproducible
 from cytolapse.augmentation import augment
 from cytolapse.cards import CLASSES
 from cytolapse.checkpoints import Checkpoints, Snapshot
 from cytolapse.crowding import Donor, cut_donors
 from cytolapse.devices import choose_device
-from cytolapse.models import NORMALISATION, compress, load_model, normalisation_limits, normalise
+from cytolapse.models import NORMALISATION, compress, load_model
 from cytolapse.networks import build_network
 from cytolapse.progress import Progress, Row, Work
-from cytolapse.scaling import resize_images, resize_labels, scaled_shape
+from cytolapse.stills import Still, scaled_still
 from cytolapse.targets import make_targets, weighted_loss
 
 log = logging.getLogger(__name__)
-
-PRECISIONS = ("auto", "float32", "bfloat16")
 
 CHECKS = 10
 """How often a network is scored on images left out, in the course of its training."""
@@ -41,13 +40,6 @@ _LOG_ROWS = 200
 # A score has improved where it is better than all before it by more than this: less is chance.
 _LEAST_GAIN = 0.005
 _LEAST_AREA_GAIN = 0.0005
-
-
-class Still(NamedTuple):
-    """An annotated image as large as the network sees it: image (channels, y, x) normalised, linear in light."""
-
-    image: np.ndarray
-    labels: np.ndarray
 
 
 def fit_network(
@@ -262,29 +254,6 @@ def _stalls(rows: Sequence[Row], patience: int) -> bool:
     return gains[0] <= _LEAST_AREA_GAIN and gains[1] <= _LEAST_GAIN
 
 
-def scaled_still(annotation: Annotation, channels: int, scale: float) -> Still:
-    """An annotated image as networks learn from it: normalised, at their scale, its cells numbered without gaps.
-
-    Parameters
-    ----------
-    annotation : Annotation
-    channels : int
-        Channels that the network takes.
-    scale : float
-        Factor to enlarge the image by.
-    """
-    shape = scaled_shape(annotation.labels.shape, scale)
-    image = resize_images(_normalised(annotation, channels, NORMALISATION)[None], shape)[0].numpy()
-    return Still(image, resize_labels(_in_order(annotation.labels), shape))
-
-
-def _in_order(labels: np.ndarray) -> np.ndarray:
-    """Cells numbered 1 to n: ids may be as large as colours, and time goes with the largest."""
-    numbers, inverse = np.unique(labels, return_inverse=True)
-    order = np.where(numbers > 0, np.cumsum(numbers > 0), numbers)
-    return order[inverse].reshape(labels.shape).astype(np.int32)
-
-
 def _learn(
     network: nn.Module,
     optimiser: torch.optim.Optimizer,
@@ -297,7 +266,7 @@ def _learn(
     images, targets = (each.to(device, non_blocking=True) for each in batch)
     for group in optimiser.param_groups:
         group["lr"] = learning_rate
-    with _autocast(device, precision):
+    with autocast(device, precision):
         logits = network(images.contiguous(memory_format=torch.channels_last))
     loss = weighted_loss(logits, targets[:, :-1], targets[:, -1:])
     optimiser.zero_grad(set_to_none=True)
@@ -414,159 +383,3 @@ def make_batch(
         images.append(image)
         wanted.append(make_targets(labels, **targets))
     return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(wanted))
-
-
-def choose_precision(precision: str, device: torch.device) -> torch.dtype:
-    """The arithmetic of the network; `auto` takes bfloat16 where the processor has it.
-
-    Nothing is timed: the same machine always gives the same answer, and with
-    it the same model.
-
-    Raises
-    ------
-    ValueError
-        If the name is not known.
-    """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision is {precision!r}; wanted one of {', '.join(PRECISIONS)}")
-    if precision != "auto":
-        return getattr(torch, precision)
-    if device.type == "cuda":
-        quick = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        capabilities = torch.cpu.get_capabilities()
-        quick = any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-    return torch.bfloat16 if quick else torch.float32
-
-
-@contextmanager
-def reproducible(seed: int, threads: int) -> Iterator[None]:
-    """Inside, torch draws from the seed and adds up in one order; afterwards it is as before.
-
-    On a GPU an operation that has no such form is carried out as it is, and
-    torch warns of it.
-    """
-    # Read when CUDA's matrix library starts; without it torch refuses to promise an order.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    before = (
-        torch.get_num_threads(),
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-        torch.backends.cudnn.benchmark,
-        torch.utils.deterministic.fill_uninitialized_memory,
-    )
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.backends.cudnn.benchmark = False
-        # Fills every new tensor before it is written: costs time, and no operation here reads what nobody wrote.
-        torch.utils.deterministic.fill_uninitialized_memory = False
-        torch.manual_seed(seed)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before[0])
-            torch.use_deterministic_algorithms(before[1], warn_only=before[2])
-            torch.backends.cudnn.benchmark = before[3]
-            torch.utils.deterministic.fill_uninitialized_memory = before[4]
-
-
-def prepare_still(annotation: Annotation, channels: int, normalisation: Mapping[str, Any], scale: float) -> np.ndarray:
-    """The image of an annotation as a network sees it.
-
-    It is normalised by its own limits, one channel at a time, resized and
-    compressed.
-
-    Returns
-    -------
-    float32 array of shape (channels, y, x)
-        Enlarged by `scale`.
-
-    Raises
-    ------
-    ValueError
-        If the image has another number of channels.
-    """
-    light = _normalised(annotation, channels, normalisation)[None]
-    return compress(resize_images(light, scaled_shape(annotation.labels.shape, scale))[0], normalisation).numpy()
-
-
-def _normalised(annotation: Annotation, channels: int, normalisation: Mapping[str, Any]) -> Tensor:
-    image = annotation.image if annotation.image.ndim == 3 else annotation.image[None]
-    if len(image) != channels:
-        wanted = "one plane (y, x)" if channels == 1 else f"{channels} planes (channel, y, x)"
-        raise ValueError(
-            f"annotation {annotation.name}: image of shape {annotation.image.shape}; the model takes {wanted} "
-            "(channels of the model in config.yaml)"
-        )
-    planes = [normalise(plane, normalisation_limits([plane], normalisation), normalisation) for plane in image]
-    return torch.from_numpy(np.stack(planes))
-
-
-def predict_still(
-    network: nn.Module,
-    image: np.ndarray,
-    *,
-    shape: tuple[int, int],
-    device: torch.device,
-    precision: torch.dtype,
-) -> np.ndarray:
-    """Probabilities of one image, as the pipeline stores them.
-
-    Parameters
-    ----------
-    network : nn.Module
-        On `device`, in evaluation mode.
-    image : float32 array of shape (channels, y, x)
-        From `prepare_still`.
-    shape : (int, int)
-        Rows and columns of the image as annotated.
-
-    Returns
-    -------
-    uint8 array of shape (classes, *shape)
-        255 is a probability of 1.
-    """
-    height, width = image.shape[1:]
-    # mirrored up to the next multiple of the stride, also by more than the image's own size
-    beyond = [(0, 0), *((0, -side % network.stride) for side in (height, width))]
-    padded = np.pad(image, beyond, mode="symmetric")
-    tensor = torch.from_numpy(padded)[None].to(device).contiguous(memory_format=torch.channels_last)
-    with torch.inference_mode(), _autocast(device, precision):
-        probability = torch.sigmoid(network(tensor).float())[..., :height, :width]
-        probability = resize_images(probability, shape)[0].clamp_(0, 1)
-    return torch.round(255 * probability).to(torch.uint8).cpu().numpy()
-
-
-def predict_stills(
-    network: nn.Module, annotations: Sequence[Annotation], progress: Progress | None, settings: Mapping[str, Any]
-) -> Iterator[np.ndarray]:
-    """Probabilities of annotated images, one after another.
-
-    Parameters
-    ----------
-    network : nn.Module
-    annotations : sequence of Annotation
-    progress : Progress or None
-        Told of the time that each takes.
-    settings : mapping
-        Of a training: channels, scale, precision, seed and threads.
-
-    Yields
-    ------
-    uint8 array of shape (classes, y, x)
-        255 is a probability of 1.
-    """
-    device = next(network.parameters()).device
-    precision = choose_precision(settings["precision"], device)
-    for each in annotations:
-        image = prepare_still(each, settings["channels"], NORMALISATION, settings["scale"])
-        timed = progress.timed("predict", each.labels.size) if progress else nullcontext()
-        # as many threads as in training: sums in another order could tip a pixel over
-        with timed, reproducible(settings["seed"], settings["threads"]):
-            probability = predict_still(network, image, shape=each.labels.shape, device=device, precision=precision)
-        yield probability
-
-
-def _autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == torch.bfloat16)

@@ -15,10 +15,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from cytolapse.cards import read_card
+from cytolapse.columns import EXPERIMENT_TABLES
 from cytolapse.figures import cells_figure, expression_figure, growth_figure, size_figure, tracks_figure
 from cytolapse.files import atomic_path
 from cytolapse.summaries import fitted_rates, flag_counts, number_rates, rate_summary
-from cytolapse.tables import EXPERIMENT_TABLES, read_table
+from cytolapse.tables import read_table
 from cytolapse.wording import ALL_MOVIES, UNSTATED, counted, exact, flattened, number, rate_words
 
 FLAGGED_TABLES = ("frames", "cells", "growth", "expression")

@@ -12,6 +12,7 @@ from torch import nn
 
 from cytolapse.annotation_checks import Comparison, compare_cells, trusted_doubts
 from cytolapse.annotations import Annotation
+from cytolapse.arithmetic import choose_precision
 from cytolapse.cards import CHOSEN, CLASSES
 from cytolapse.checkpoints import Checkpoints
 from cytolapse.devices import choose_device
@@ -27,11 +28,12 @@ from cytolapse.judgement import (
     quick_scores,
     usual_area_px,
 )
-from cytolapse.learning import CHECKS, choose_precision, fit_network, predict_stills
+from cytolapse.learning import CHECKS, fit_network
 from cytolapse.models import NORMALISATION, Model, load_model
 from cytolapse.progress import Progress, Work, course
 from cytolapse.scaling import diameter_px, working_scale
 from cytolapse.starts import AUTO, name_of_start, shipped_starts
+from cytolapse.stills import predict_stills
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cytolapse.tables import EXPERIMENT_TABLES
+from cytolapse.columns import EXPERIMENT_TABLES
 from planning.digests import code_digest
 from planning.outcome import end_of_run
 from planning.plan import Plan

@@ -4,8 +4,8 @@ from cytolapse.logs import open_log
 
 open_log(snakemake.log[0])
 
+from cytolapse.columns import EXPERIMENT_TABLES
 from cytolapse.report import read_json, read_model, write_report
-from cytolapse.tables import EXPERIMENT_TABLES
 
 write_report(
     {table: snakemake.input[table] for table in EXPERIMENT_TABLES},
