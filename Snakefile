@@ -40,7 +40,7 @@ rule models:
         # The status goes when a training fails, so that the next run tries again.
         expand(
             "models/{model}/{file}",
-            model=plan.trained_models(),
+            model=plan.models.trained(),
             file=["model.json", "training.json"],
         ),
 

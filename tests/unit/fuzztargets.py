@@ -154,7 +154,7 @@ def plan_targets(folder: Path) -> list[Target]:
                 json.dumps(plan.block(block, experiment))
             plan.stale_folders()
         for model in plan.settings["models"]:
-            plan.model_pixel_size(model)
+            plan.models.pixel_size_um(model)
         return True
 
     def look(config_name: str) -> bool:

@@ -18,7 +18,7 @@ def end_of_run(plan: Plan) -> None:
         If a movie of an experiment whose tables this run made was refused, so
         that the run ends with a non-zero exit.
     """
-    for model in plan.trained_models():
+    for model in plan.models.trained():
         status = _read(Path("models", model, "training.json"))
         if status and status["status"] == "kept":
             logger.warning(

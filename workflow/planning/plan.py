@@ -9,21 +9,19 @@ import fnmatch
 import hashlib
 import json
 import os
-import re
 import time
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
-from cytolapse.annotations import annotations_digest, find_pairs
-from cytolapse.cards import read_card
 from cytolapse.discovery import MovieSource, find_movies, fingerprint
 from cytolapse.engines import ENGINES
 from cytolapse.files import atomic_path
-from cytolapse.starts import AUTO, shipped_starts
-from planning.checks import did_you_mean, read_schema
+from planning.checks import did_you_mean
 from planning.light import light_images, light_problems
+from planning.models import Models
 from planning.naming import NamePattern, name_pattern, read_name
+from planning.rows import channel_problems, segmenter_problems
 from planning.settings import BY_EXPERIMENT, SEGMENTERS, block_of, read_settings
 from planning.sheets import read_sheet
 
@@ -56,7 +54,7 @@ class Plan:
         self.settings = read_settings(config)
         self.experiments = {row["experiment"]: row for row in self._experiment_rows()}
         self._fingerprints: dict[str, dict] = _read_cache()
-        self._pixel_sizes_um: dict[str, float | None] = {}
+        self.models = Models(self.settings, self._fingerprints)
         self._movies: dict[str, dict[str, MovieSource]] = _read_planned() if of_job else {}
 
     def _experiment_rows(self) -> list[dict]:
@@ -72,9 +70,9 @@ class Plan:
             if row["experiment"] in seen:
                 wrong.append(f"{place}: the experiment stands in line {seen[row['experiment']]} already; rename one")
             seen[row["experiment"]] = row["line"]
-            wrong += _segmenter_problems(place, row, models)
+            wrong += segmenter_problems(place, row, models)
             row["channels"] = [channel.strip() for channel in row["channels"].split(",")]
-            wrong += _channel_problems(place, row)
+            wrong += channel_problems(place, row)
             if "name_pattern" in row:
                 try:
                     row["name_pattern"] = name_pattern(row["name_pattern"])
@@ -239,29 +237,6 @@ class Plan:
                 )
         return said
 
-    def _check_models(self) -> None:
-        wrong = []
-        for name, model in self.settings["models"].items():
-            place = f"config: models.{name}"
-            if "weights" in model:
-                missing = [
-                    f for f in ("weights.safetensors", "model.json") if not os.path.isfile(f"{model['weights']}/{f}")
-                ]
-                if missing:
-                    wrong.append(f"{place}.weights: {model['weights']} holds no {' and no '.join(missing)}")
-            else:
-                try:
-                    find_pairs(model["annotations"])
-                except (ValueError, OSError) as error:
-                    wrong.append(f"{place}.annotations: {error}")
-            wrong += [
-                f"{place}.start_from: {model['start_from']} holds no weights.safetensors"
-                for start in self.start_files(name)
-                if start not in self._trained_weights() and not os.path.isfile(start)
-            ]
-        if wrong:
-            raise ValueError("\n".join(wrong))
-
     def _check_overrides(self) -> None:
         wrong = [
             f"config: overrides.{name}: is not an experiment{did_you_mean(name, self.experiments)}; "
@@ -384,71 +359,6 @@ class Plan:
         row = self.experiments[experiment]
         return self.block(row["segmenter"], experiment)["model"] if row["segmenter"] in ENGINES else row.get("model")
 
-    def trained_models(self) -> list[str]:
-        """Models that are trained here, from annotations."""
-        return [name for name, model in self.settings["models"].items() if "annotations" in model]
-
-    def _trained_weights(self) -> set[str]:
-        return {f"models/{model}/weights.safetensors" for model in self.trained_models()}
-
-    def model_folder(self, model: str) -> str:
-        """The folder with a model's weights.safetensors and model.json."""
-        return self.settings["models"][model].get("weights", f"models/{model}")
-
-    def model_pixel_size(self, model: str) -> float | None:
-        """Pixel size of a model's annotations, in micrometres; None where nobody has said."""
-        if model not in self._pixel_sizes_um:
-            settings = self.settings["models"][model]
-            card = Path(settings["weights"], "model.json") if "weights" in settings else None
-            known = read_card(card) if card else settings
-            self._pixel_sizes_um[model] = known.get("pixel_size_um")
-        return self._pixel_sizes_um[model]
-
-    def ready_digest(self, model: str) -> str | None:
-        """Fingerprint of a model that came ready to use; None for a trained one."""
-        settings = self.settings["models"][model]
-        if "weights" not in settings:
-            return None
-        return fingerprint(Path(settings["weights"], "weights.safetensors"), self._fingerprints)
-
-    def annotation_files(self, model: str) -> list[str]:
-        """Images and masks that a model is trained from."""
-        pairs = find_pairs(self.settings["models"][model]["annotations"])
-        return [str(file) for pair in pairs for file in (pair.image, pair.masks)]
-
-    def annotations(self, model: str) -> str:
-        """Digest of the content of a model's annotations."""
-        return annotations_digest(self.settings["models"][model]["annotations"], self._fingerprints)
-
-    def training(self, model: str) -> dict:
-        """The settings of a model's training, its own before those of all."""
-        settings = self.settings["models"][model]
-        own = {key: settings[key] for key in ("architecture",) if key in settings}
-        blocks = self.settings["train"] | settings.get("train", {}) | own
-        augmentation = self.settings["train"]["augmentation"] | settings.get("train", {}).get("augmentation", {})
-        return {**blocks, "augmentation": augmentation, "pixel_size_um": settings.get("pixel_size_um"), "channels": 1}
-
-    def start_from(self, model: str) -> str | None:
-        """The weights that a training starts from; None for random ones, `starts.AUTO` where the training chooses."""
-        start = self.settings["models"][model].get("start_from", AUTO)
-        return start if start in (None, AUTO) else f"{start.rstrip('/')}/weights.safetensors"
-
-    def start_files(self, model: str) -> list[str]:
-        """The weights that the user names, which may be those of a model that is trained here first."""
-        start = self.start_from(model)
-        return [] if start in (None, AUTO) else [start]
-
-    def start_digest(self, model: str) -> str | None:
-        """Fingerprint of the weights that a training may start from; None for those of a model that is trained here.
-
-        Such weights may not be there yet: the file itself, an input, says when they change.
-        """
-        starts = self.start_files(model)
-        if self.start_from(model) == AUTO:
-            starts = shipped_starts(self.training(model)["architecture"])
-        known = [start for start in starts if start not in self._trained_weights()]
-        return " ".join(fingerprint(start, self._fingerprints) for start in known) or None
-
     def block(self, name: str, experiment: str) -> dict:
         """One block of settings as it holds for an experiment."""
         return block_of(self.settings, name, experiment)
@@ -465,7 +375,7 @@ class Plan:
             corrected by is not there, or an override or a row of movies.tsv or
             events.tsv fits nothing.
         """
-        self._check_models()
+        self.models.check()
         self._check_overrides()
         self._check_engines()
         wrong = light_problems(self.settings, self.experiments)
@@ -512,9 +422,9 @@ class Plan:
                 self.own_weights_digest(experiment)
         for model in self.settings["models"]:
             if "weights" in self.settings["models"][model]:
-                self.ready_digest(model)
+                self.models.ready_digest(model)
             else:
-                self.annotations(model)
+                self.models.annotations_digest(model)
         after = json.dumps(self._fingerprints, sort_keys=True)
         if after != before:
             CACHE.parent.mkdir(exist_ok=True)
@@ -540,58 +450,6 @@ class Plan:
 def _results(experiment: str) -> list[Path]:
     """movie.json of every movie that was ever processed."""
     return sorted(Path("results", experiment).glob("*/movie.json"))
-
-
-def _segmenter_problems(place: str, row: Mapping, models: Mapping) -> list[str]:
-    segmenter, model, wrong = row["segmenter"], row.get("model"), []
-    known = ", ".join(models) or "none yet"
-    if segmenter == "cytolapse" and model is None:
-        described = read_schema("experiments")["properties"]["model"]["description"]
-        wrong.append(
-            f"{place}: model is missing ({described[0].lower()}{described[1:].rstrip('.')}); there are {known}; "
-            f"or choose another segmenter (column segmenter: {', '.join(SEGMENTERS)})"
-        )
-    elif segmenter == "cytolapse" and model not in models:
-        wrong.append(
-            f"{place}: the model {model!r} is not one of `models` in config.yaml{did_you_mean(model, models)}; "
-            f"there are {known}"
-        )
-    elif segmenter != "cytolapse" and model is not None:
-        instead = f"; its own stands in config.yaml ({segmenter}.model)" if segmenter in ENGINES else ""
-        wrong.append(
-            f"{place}: names the model {model!r}, which the segmenter {segmenter} does not use{instead}; "
-            "empty the cell (column model)"
-        )
-    if segmenter == "labels" and "labels" not in row:
-        wrong.append(
-            f"{place}: the segmenter is labels, and the column labels does not say where they are; "
-            "write masks/{movie}.tif or the like"
-        )
-    elif segmenter != "labels" and "labels" in row:
-        wrong.append(
-            f"{place}: names label images (column labels), which the segmenter {segmenter} does not read; "
-            "empty the cell, or write labels in the column segmenter"
-        )
-    return wrong
-
-
-def _channel_problems(place: str, row: Mapping) -> list[str]:
-    channels, wrong = row["channels"], []
-    if row["segment_channel"] not in channels:
-        near = did_you_mean(row["segment_channel"], channels)
-        wrong.append(
-            f"{place}: segment_channel {row['segment_channel']!r} is none of the channels {', '.join(channels)}{near}"
-        )
-    wrong += [
-        f"{place}: the channel {channel!r} (column channels) is no name; wanted letters, digits, '_' and '-'"
-        for channel in channels
-        if not re.fullmatch(r"[A-Za-z0-9_-]+", channel)
-    ]
-    wrong += [
-        f"{place}: the channel {channel!r} stands twice in column channels"
-        for channel in sorted({c for c in channels if channels.count(c) > 1})
-    ]
-    return wrong
 
 
 def _read_planned() -> dict[str, dict[str, MovieSource]]:

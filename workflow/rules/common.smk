@@ -74,7 +74,7 @@ def resampling(wildcards):
         "segment", wildcards.experiment
     )
     by_pixel_size = segment["resample"] and segment["cell_diameter_px"] is None
-    known = plan.model_pixel_size(row["model"]) is not None
+    known = plan.models.pixel_size_um(row["model"]) is not None
     return row.get("pixel_size_um") if by_pixel_size and known else None
 
 
@@ -144,17 +144,17 @@ def engine(name):
 def model_card(wildcards):
     """What is known of the experiment's model; nothing where another segmenter is at work."""
     model = plan.experiments[wildcards.experiment].get("model")
-    return f"{plan.model_folder(model)}/model.json" if model else []
+    return f"{plan.models.folder(model)}/model.json" if model else []
 
 
 def model_weights(wildcards):
     return (
-        f"{plan.model_folder(plan.experiments[wildcards.experiment]['model'])}/weights.safetensors"
+        f"{plan.models.folder(plan.experiments[wildcards.experiment]['model'])}/weights.safetensors"
     )
 
 
 def ready_model(wildcards):
-    return plan.ready_digest(plan.experiments[wildcards.experiment]["model"])
+    return plan.models.ready_digest(plan.experiments[wildcards.experiment]["model"])
 
 
 def maybe_temporary(path):
@@ -227,7 +227,7 @@ def movie_rows(wildcards):
 def training_status(wildcards):
     """How the last training of the experiment's model ended, where it is trained here."""
     model = plan.experiments[wildcards.experiment].get("model")
-    return f"models/{model}/training.json" if model in plan.trained_models() else []
+    return f"models/{model}/training.json" if model in plan.models.trained() else []
 
 
 onstart:
