@@ -6,7 +6,8 @@ A part is TASK, TASK/NETWORK, TASK/NETWORK/IMAGES or TASK/NETWORK/IMAGES/START,
 such as hela/googlenet_unet/3/nuclei: the network learns from that many of the
 annotated images, from random weights or from those of a shipped model. No
 image at all (hela/googlenet_unet/0/nuclei) judges the shipped model as it is, with
-the width of cells measured on each still (segment.cell_diameter_px: auto).
+the width of cells measured on each still (segment.cell_diameter_px: auto), or
+given (yeast/googlenet_unet/0/phase/given): that of the annotated images.
 By default all tasks with their own network and all their images, and again
 with the case study's. Every part is trained, judged and kept as a JSON of its
 own, with a picture of its worst cells beside it: what is there is not done
@@ -35,11 +36,11 @@ from cytolapse.arithmetic import choose_precision
 from cytolapse.cards import CHOSEN
 from cytolapse.devices import choose_device
 from cytolapse.evaluation import roc_area
-from cytolapse.judgement import cell_histogram
+from cytolapse.judgement import cell_histogram, usual_area_px
 from cytolapse.labeling import label_cells, least_area_px
 from cytolapse.models import Model, load_model, normalisation_limits, normalise
 from cytolapse.prediction import Predictor
-from cytolapse.scaling import movie_scale
+from cytolapse.scaling import diameter_px, movie_scale
 from cytolapse.segmentation import measured_diameter_px
 from cytolapse.training import train
 from planning.settings import read_settings
@@ -59,11 +60,15 @@ class Part(NamedTuple):
     architecture: str | None
     images: int | None
     start: str | None
+    given: bool = False
+    """Whether a shipped model, judged as it is, is told the width of cells."""
 
     @property
     def name(self) -> str:
         own = self.architecture or "own", "all" if self.images is None else self.images
-        return "-".join(map(str, (self.task.name, *own, *([self.start] if self.start else []))))
+        return "-".join(
+            map(str, (self.task.name, *own, *([self.start] if self.start else []), *(["given"] if self.given else [])))
+        )
 
 
 def judge_part(part: Part, picture: Path) -> dict:
@@ -76,10 +81,10 @@ def judge_part(part: Part, picture: Path) -> dict:
     begun = time.perf_counter()
     if part.images == 0:
         model, shown = load_model(SHIPPED / part.start / "weights.safetensors"), []
-        found = [_found(model, each, measure=True) for each in judging]
+        width_px = diameter_px(usual_area_px([each.labels for each in teaching])) if part.given else "auto"
     else:
-        model, shown = _trained(part, teaching), teaching
-        found = [_found(model, each, measure=False) for each in judging]
+        model, shown, width_px = _trained(part, teaching), teaching, None
+    found = [_found(model, each, width_px) for each in judging]
     cells = pd.concat(
         [compare(each, labels) for each, (labels, _) in zip(judging, found, strict=True)], ignore_index=True
     )
@@ -95,7 +100,7 @@ def judge_part(part: Part, picture: Path) -> dict:
     return {
         "task": part.task.name,
         "network": model.architecture,
-        "start": part.start,
+        "start": f"{part.start}, width given" if part.given else part.start,
         "images": len(shown),
         "judged": sum(whole),
         "scale": model.scale,
@@ -114,8 +119,11 @@ def _trained(part: Part, teaching: list[Annotation]) -> Model:
     return train(teaching, **settings, pixel_size_um=None, channels=1, device="auto", start_from=start).model
 
 
-def _found(model: Model, judged: stills.Judged, *, measure: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and probability of a still; for a model of other cells at the scale that their width asks for."""
+def _found(model: Model, judged: stills.Judged, width_px: float | str | None) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and probability of a still; for a model of other cells at the scale that their width asks for.
+
+    `width_px` is that width, "auto" to measure it, or None for cells like those that the model learned from.
+    """
     device = choose_device("auto")
     torch.set_num_threads(2)
     segment = read_settings({})["segment"]
@@ -129,12 +137,11 @@ def _found(model: Model, judged: stills.Judged, *, measure: bool) -> tuple[np.nd
     )
     plane = judged.still.image
     image = normalise(plane, normalisation_limits([plane], model.normalisation), model.normalisation)
-    scale = 1.0
-    if measure:
-        found_px = measured_diameter_px([image], model, predictor)
-        scale = movie_scale(
-            resample=False, movie_um=None, model_um=None, movie_diameter_px=found_px, model_area_px=model.cell_area_px
-        )
+    if width_px == "auto":
+        width_px = measured_diameter_px([image], model, predictor)
+    scale = movie_scale(
+        resample=False, movie_um=None, model_um=None, movie_diameter_px=width_px, model_area_px=model.cell_area_px
+    )
     predictor.scale = scale * model.scale
     probability = predictor(image[None])[0]
     settings = read_settings({})["label"] | {
@@ -251,7 +258,7 @@ def parts_of(wanted: Iterable[str]) -> list[Part]:
     tasks = {task.name: task for task in stills.TASKS}
     parts = []
     for part in wanted or [*tasks, *(f"{task}/googlenet_fcn" for task in tasks)]:
-        found = re.fullmatch(r"(\w+)(?:/(\w+))?(?:/(\d+))?(?:/(\w+))?", part)
+        found = re.fullmatch(r"(\w+)(?:/(\w+))?(?:/(\d+))?(?:/(\w+))?(?:/(given))?", part)
         if not found or found[1] not in tasks:
             raise SystemExit(f"{part}: wanted TASK/NETWORK/IMAGES/START, with a task of {', '.join(tasks)}")
         images = None if found[3] is None else int(found[3])
@@ -259,9 +266,13 @@ def parts_of(wanted: Iterable[str]) -> list[Part]:
             raise SystemExit(
                 f"{part}: without images there is nothing to learn from; name a shipped model behind the 0"
             )
+        if found[5] and images != 0:
+            raise SystemExit(
+                f"{part}: the width of cells can be given to a shipped model as it is alone, after 0 images"
+            )
         if found[4]:
             _check_start(part, found[2] or tasks[found[1]].train.get("architecture"), found[4])
-        parts.append(Part(tasks[found[1]], found[2], images, found[4]))
+        parts.append(Part(tasks[found[1]], found[2], images, found[4], bool(found[5])))
     return parts
 
 
@@ -277,7 +288,9 @@ def _check_start(part: str, architecture: str | None, start: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="part", help="TASK, TASK/NETWORK, TASK/NETWORK/IMAGES[/START]")
+    parser.add_argument(
+        "parts", nargs="*", metavar="part", help="TASK, TASK/NETWORK, TASK/NETWORK/IMAGES[/START[/given]]"
+    )
     parser.add_argument("--folder", type=Path, default=movies.REPOSITORY / "bench/segmentation")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)

@@ -105,6 +105,7 @@ def test_intervals_hold_the_score_and_are_wider_where_one_track_is_all_that_fail
     [
         ("hela/googlenet_unet/0", "without images there is nothing to learn from"),
         ("heela", "wanted TASK/NETWORK/IMAGES/START, with a task of gowt1, hela"),
+        ("hela/googlenet_unet/3/nuclei/given", "to a shipped model as it is alone"),
         ("hela/googlenet_unet/3/none", "resources/models has no none"),
         ("hela/googlenet_unet/3/demo", "demo is a googlenet_unet_small; write TASK/googlenet_unet_small/IMAGES/demo"),
     ],
