@@ -15,7 +15,6 @@ from cytolapse.prediction import (
     folded,
     forward,
     plan_tiles,
-    predict,
     tile_shares,
 )
 
@@ -26,6 +25,10 @@ CPU = torch.device("cpu")
 def a_predictor(model, **settings):
     known = {"device": CPU, "precision": torch.float32, "batch_frames": 4, "tile_px": 512, "overlap_px": 64, "scale": 1}
     return Predictor(model, **{**known, **settings})
+
+
+def predict(model, image, **settings):
+    return a_predictor(model, batch_frames=1, scale=model.scale, **settings).probabilities(image[None])[0].numpy()
 
 
 def texture(height, width, seed=0):
@@ -39,7 +42,7 @@ def texture(height, width, seed=0):
 def test_a_frame_of_any_size_comes_back_in_its_size(shape):
     image = texture(*shape)
 
-    found = predict(a_model(Bright()), image, device=CPU, precision=torch.float32, tile_px=64, overlap_px=16)
+    found = predict(a_model(Bright()), image, tile_px=64, overlap_px=16)
 
     assert found.shape == (2, *shape)
     np.testing.assert_allclose(found[0], 1 / (1 + np.exp(-20 * (image - 0.5))), atol=1e-5)
@@ -54,7 +57,7 @@ def test_a_frame_is_mirrored_at_the_bottom_and_right_and_not_resized():
     network = Echo()
     image = texture(13, 20)
 
-    predict(a_model(network), image, device=CPU, precision=torch.float32, tile_px=64, overlap_px=16)
+    predict(a_model(network), image, tile_px=64, overlap_px=16)
 
     np.testing.assert_array_equal(network.image[0, 0], np.pad(image, ((0, 3), (0, 4)), mode="symmetric"))
 
@@ -64,8 +67,8 @@ def test_tiles_that_overlap_widely_give_the_same_as_no_tiles():
     model = untrained()
     image = texture(512, 1000)
 
-    whole = predict(model, image, device=CPU, precision=torch.float32, tile_px=1024, overlap_px=0)
-    tiled = predict(model, image, device=CPU, precision=torch.float32, tile_px=800, overlap_px=400)
+    whole = predict(model, image, tile_px=1024, overlap_px=0)
+    tiled = predict(model, image, tile_px=800, overlap_px=400)
 
     np.testing.assert_allclose(tiled, whole, atol=1e-4)
 
@@ -103,8 +106,8 @@ def trained():
 def test_tiles_of_a_practical_overlap_give_the_same_cells_and_no_seam(trained):
     image, _ = disks(200, 304, seed=1000)
 
-    whole = predict(trained, image, device=CPU, precision=torch.float32, tile_px=512, overlap_px=0)
-    tiled = predict(trained, image, device=CPU, precision=torch.float32, tile_px=128, overlap_px=32)
+    whole = predict(trained, image, tile_px=512, overlap_px=0)
+    tiled = predict(trained, image, tile_px=128, overlap_px=32)
 
     assert 0.1 < (whole[0] > 0.5).mean() < 0.6
     assert ((tiled[0] > 0.5) != (whole[0] > 0.5)).mean() < 0.002
@@ -178,8 +181,7 @@ def test_bfloat16_differs_by_little_from_float32():
     image = texture(64, 64)
 
     exact, rough = (
-        predict(model, image, device=CPU, precision=dtype, tile_px=64, overlap_px=0)
-        for dtype in (torch.float32, torch.bfloat16)
+        predict(model, image, precision=dtype, tile_px=64, overlap_px=0) for dtype in (torch.float32, torch.bfloat16)
     )
 
     assert np.abs(exact - rough).mean() < 0.02

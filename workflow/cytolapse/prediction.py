@@ -373,32 +373,3 @@ def tile_shares(side_px: int, tile_px: int, overlap_px: int, stride: int) -> dic
         raw[start] = np.clip((far - overlap_px / 4) / max(overlap_px / 2, 1e-9), 0, 1)
         total[start : start + length] += raw[start]
     return {start: (share / total[start : start + length]).astype(np.float32) for start, share in raw.items()}
-
-
-def predict(
-    model: Model, image: np.ndarray, *, device: torch.device, precision: torch.dtype, tile_px: int, overlap_px: int
-) -> np.ndarray:
-    """Probabilities of one image.
-
-    Parameters
-    ----------
-    model : Model
-    image : float32 array of shape (y, x)
-        Normalised.
-    device, precision, tile_px, overlap_px
-        As in `Predictor`.
-
-    Returns
-    -------
-    float32 array of shape (classes, y, x)
-    """
-    predictor = Predictor(
-        model,
-        device=device,
-        precision=precision,
-        batch_frames=1,
-        tile_px=tile_px,
-        overlap_px=overlap_px,
-        scale=model.scale,
-    )
-    return predictor.probabilities(image[None])[0].cpu().numpy()
