@@ -133,7 +133,7 @@ def _found(model: Model, judged: stills.Judged, width_px: float | str | None) ->
         precision=choose_precision("auto", device),
         batch_frames=1,
         scale=model.scale,
-        **{name: segment[name] for name in ("tile_px", "overlap_px")},
+        **{name: segment[name] for name in ("tile_px", "overlap_px", "views")},
     )
     plane = judged.still.image
     image = normalise(plane, normalisation_limits([plane], model.normalisation), model.normalisation)

@@ -133,7 +133,7 @@ from cytolapse.segmentation import segment_movie
 
 start = time.perf_counter()
 segment_movie({info!r}, {weights!r}, {out!r}, device="cpu", batch_frames=1, tile_px=2048, overlap_px=128,
-              precision="auto", resample=False, cell_diameter_px=None, pixel_size_um=None, threads={threads},
+              views=1, precision="auto", resample=False, cell_diameter_px=None, pixel_size_um=None, threads={threads},
               provenance=None)
 print(time.perf_counter() - start)
 """

@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 
 def a_predictor(model, **settings):
     known = {"device": CPU, "precision": torch.float32, "batch_frames": 4, "tile_px": 512, "overlap_px": 64, "scale": 1}
-    return Predictor(model, **{**known, **settings})
+    return Predictor(model, **{**known, "views": 1, **settings})
 
 
 def predict(model, image, **settings):
@@ -33,6 +33,29 @@ def predict(model, image, **settings):
 
 def texture(height, width, seed=0):
     return np.random.default_rng(seed).random((height, width), dtype=np.float32)
+
+
+# views
+
+
+@pytest.mark.parametrize("axes", [(0,), (1,), (0, 1)])
+def test_with_four_views_a_flipped_frame_gives_the_same_flipped(axes):
+    model, image = untrained(), texture(64, 96)
+    flipped = np.ascontiguousarray(np.flip(image, axes))
+    beside = {}
+    for views in (1, 4):
+        answer, of_flipped = (predict(model, each, views=views) for each in (image, flipped))
+        beside[views] = np.abs(np.flip(of_flipped, [axis + 1 for axis in axes]) - answer).max()
+
+    assert beside[4] < 1e-5 < 1e-3 < beside[1]
+
+
+def test_views_are_averaged():
+    model, image = untrained(), texture(64, 64)
+    turned = np.ascontiguousarray(image[::-1, ::-1])
+    mean = (predict(model, image) + predict(model, turned)[:, ::-1, ::-1]) / 2
+
+    np.testing.assert_allclose(predict(model, image, views=2), mean, atol=1e-6)
 
 
 # sizes and tiles

@@ -29,6 +29,7 @@ def segmented(movie_json, weights, **settings):
         "batch_frames": 2,
         "tile_px": 512,
         "overlap_px": 64,
+        "views": 1,
         "precision": "float32",
         "resample": False,
         "cell_diameter_px": None,

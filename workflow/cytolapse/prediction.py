@@ -22,6 +22,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 TRIAL_PX = 512  # side of the tile that is timed
 # The quicker arithmetic must be this much quicker: two runs should not choose differently by chance.
 WORTHWHILE = 1.2
+# The axes along which a view is flipped. Turned by a right angle as well they gain no more.
+FLIPS = ((), (-2, -1), (-2,), (-1,))
 
 
 def choose_precision(precision: str, model: Model, device: torch.device) -> torch.dtype:
@@ -143,6 +145,9 @@ class Predictor:
     scale : float
         Factor to enlarge an image by for the network: the model's own, times
         that of the movie.
+    views : {1, 2, 4}
+        How often the network sees an image: as it is, turned by half, and
+        flipped in y and in x. The mean of its answers counts.
 
     Attributes
     ----------
@@ -169,6 +174,7 @@ class Predictor:
         tile_px: int,
         overlap_px: int,
         scale: float,
+        views: int,
     ):
         stride = model.network.stride
         self._tile_px, self._overlap_px = (round_up(length, stride) for length in (tile_px, overlap_px))
@@ -183,6 +189,7 @@ class Predictor:
         self._classes = len(model.classes)
         self._normalisation = model.normalisation
         self._stride = stride
+        self._flips = FLIPS[:views]
         self.scale = scale
         self.batch = batch_frames if device.type == "cuda" else 1
         if device.type == "cuda":
@@ -231,7 +238,8 @@ class Predictor:
             x = resize_images(x, scaled)  # (n, 1, y', x')
             x = compress(x, self._normalisation)
             x = _mirrored(x, self._padded(scaled))  # (n, 1, y'', x''), multiples of the stride
-            x = self._tiled(x)[..., : scaled[0], : scaled[1]]  # (n, classes, y', x')
+            views = [self._tiled(x.flip(axes)).flip(axes) for axes in self._flips]  # (n, classes, y'', x'')
+            x = (sum(views) / len(views))[..., : scaled[0], : scaled[1]]  # (n, classes, y', x')
             return resize_images(x, shape).clamp_(0, 1)
 
     def _send(self, images: np.ndarray) -> Tensor:

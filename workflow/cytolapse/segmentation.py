@@ -43,6 +43,7 @@ def segment_movie(
     batch_frames: int,
     tile_px: int,
     overlap_px: int,
+    views: int,
     precision: str,
     resample: bool,
     cell_diameter_px: float | Literal["auto"] | None,
@@ -63,7 +64,7 @@ def segment_movie(
         Model file.
     probability_path : path
         Stack (t, classes, y, x) to write, uint8, 255 is a probability of 1.
-    device, precision, batch_frames, tile_px, overlap_px
+    device, precision, batch_frames, tile_px, overlap_px, views
         As in `Predictor`.
     resample : bool
         Show the network the movie at the pixel size that it was trained at,
@@ -114,6 +115,7 @@ def segment_movie(
         batch_frames=batch_frames,
         tile_px=tile_px,
         overlap_px=overlap_px,
+        views=views,
         scale=model.scale,
     )
     if cell_diameter_px == AUTO:
