@@ -1,6 +1,6 @@
 """Segmentation learned from few annotated stills, judged on others.
 
-    python benchmarks/segmentation.py [PART ...] [--folder bench/segmentation]
+    python benchmarks/segmentation.py [PART ...] [--views 1] [--folder bench/segmentation]
 
 A part is TASK, TASK/NETWORK, TASK/NETWORK/IMAGES or TASK/NETWORK/IMAGES/START,
 such as hela/googlenet_unet/3/nuclei: the network learns from that many of the
@@ -38,7 +38,7 @@ from cytolapse.devices import choose_device
 from cytolapse.evaluation import roc_area
 from cytolapse.judgement import cell_histogram, usual_area_px
 from cytolapse.labeling import label_cells, least_area_px
-from cytolapse.models import Model, load_model, normalisation_limits, normalise
+from cytolapse.models import Model, load_model, normalisation_limits, normalise, save_model
 from cytolapse.prediction import Predictor
 from cytolapse.scaling import diameter_px, movie_scale
 from cytolapse.segmentation import measured_diameter_px
@@ -71,8 +71,11 @@ class Part(NamedTuple):
         )
 
 
-def judge_part(part: Part, picture: Path) -> dict:
-    """Train on the annotations of a task, or some of them evenly chosen, and score the stills that it has not seen."""
+def judge_part(part: Part, folder: Path, picture: Path, *, views: int) -> dict:
+    """Train on the annotations of a task, or some of them evenly chosen, and score the stills that it has not seen.
+
+    The model is kept in `folder`, or taken from there; `views` are as in `Predictor`.
+    """
     teaching, judging = part.task.load(movies.data_folder())
     if part.images is not None and part.images > len(teaching):
         raise SystemExit(f"{part.name}: {part.images} images are asked for, {part.task.name} has {len(teaching)}")
@@ -83,8 +86,8 @@ def judge_part(part: Part, picture: Path) -> dict:
         model, shown = load_model(SHIPPED / part.start / "weights.safetensors"), []
         width_px = diameter_px(usual_area_px([each.labels for each in teaching])) if part.given else "auto"
     else:
-        model, shown, width_px = _trained(part, teaching), teaching, None
-    found = [_found(model, each, width_px) for each in judging]
+        model, shown, width_px = _trained(part, teaching, folder / part.name), teaching, None
+    found = [_found(model, each, width_px, views) for each in judging]
     cells = pd.concat(
         [compare(each, labels) for each, (labels, _) in zip(judging, found, strict=True)], ignore_index=True
     )
@@ -100,6 +103,7 @@ def judge_part(part: Part, picture: Path) -> dict:
     return {
         "task": part.task.name,
         "network": model.architecture,
+        "views": views,
         "start": f"{part.start}, width given" if part.given else part.start,
         "images": len(shown),
         "judged": sum(whole),
@@ -112,14 +116,22 @@ def judge_part(part: Part, picture: Path) -> dict:
     }
 
 
-def _trained(part: Part, teaching: list[Annotation]) -> Model:
+def _trained(part: Part, teaching: list[Annotation], folder: Path) -> Model:
+    weights, card = folder / "weights.safetensors", folder / "model.json"
+    if card.exists():
+        return load_model(weights)
     settings = read_settings({"train": part.task.train.get("train", {})})["train"]
     settings["architecture"] = part.architecture or part.task.train.get("architecture", settings["architecture"])
     start = SHIPPED / part.start / "weights.safetensors" if part.start else None
-    return train(teaching, **settings, pixel_size_um=None, channels=1, device="auto", start_from=start).model
+    model = train(teaching, **settings, pixel_size_um=None, channels=1, device="auto", start_from=start).model
+    folder.mkdir(parents=True, exist_ok=True)
+    save_model(model, weights, card, half=False)
+    return model
 
 
-def _found(model: Model, judged: stills.Judged, width_px: float | str | None) -> tuple[np.ndarray, np.ndarray]:
+def _found(
+    model: Model, judged: stills.Judged, width_px: float | str | None, views: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Labels and probability of a still; for a model of other cells at the scale that their width asks for.
 
     `width_px` is that width, "auto" to measure it, or None for cells like those that the model learned from.
@@ -133,7 +145,8 @@ def _found(model: Model, judged: stills.Judged, width_px: float | str | None) ->
         precision=choose_precision("auto", device),
         batch_frames=1,
         scale=model.scale,
-        **{name: segment[name] for name in ("tile_px", "overlap_px", "views")},
+        views=views,
+        **{name: segment[name] for name in ("tile_px", "overlap_px")},
     )
     plane = judged.still.image
     image = normalise(plane, normalisation_limits([plane], model.normalisation), model.normalisation)
@@ -233,7 +246,7 @@ def intervals(cells: pd.DataFrame, *, tracked: bool) -> dict[str, list[float]]:
 
 def as_markdown(results: list[dict]) -> str:
     """The table of docs/accuracy.md."""
-    head = ["task", "network", "images", "start", "judged", "SEG (95 %)", "SEG, human", "AP50 (95 %)"]
+    head = ["task", "network", "views", "images", "start", "judged", "SEG (95 %)", "SEG, human", "AP50 (95 %)"]
     head += ["AP50 a still", "AP75", "AP80", "recall", "precision", "merged per 100", "split per 100"]
     head += ["area bias", "area SD", "trend", "ROC area", "minutes"]
     lines = ["| " + " | ".join(head) + " |", "| --- |" + " --- |" * (len(head) - 1)]
@@ -243,7 +256,13 @@ def as_markdown(results: list[dict]) -> str:
             for name in ("SEG", "AP50")
         }
         human = f"{result['SEG_human']:.3f}" if "SEG_human" in result else ""
-        row = [result["task"], result["network"], result["images"], result["start"] or "random weights"]
+        row = [
+            result["task"],
+            result["network"],
+            result.get("views", 1),
+            result["images"],
+            result["start"] or "random weights",
+        ]
         row += [result["judged"], spans["SEG"], human, spans["AP50"]]
         row += [f"{result[name]:.3f}" for name in ("AP50_by_still", "AP75", "AP80", "recall", "precision")]
         row += [f"{result[name]:.1f}" for name in ("merged_per_100", "split_per_100")]
@@ -291,13 +310,14 @@ def main() -> None:
     parser.add_argument(
         "parts", nargs="*", metavar="part", help="TASK, TASK/NETWORK, TASK/NETWORK/IMAGES[/START[/given]]"
     )
+    parser.add_argument("--views", type=int, choices=(1, 2, 4), default=1, help="how often a still is shown")
     parser.add_argument("--folder", type=Path, default=movies.REPOSITORY / "bench/segmentation")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     for part in parts_of(options.parts):
-        kept = options.folder / f"{part.name}.json"
+        kept = options.folder / (part.name + (f"-views{options.views}" if options.views > 1 else "") + ".json")
         if not kept.exists():
-            result = judge_part(part, kept.with_suffix(".png"))
+            result = judge_part(part, options.folder, kept.with_suffix(".png"), views=options.views)
             kept.write_text(json.dumps(result, indent=1) + "\n")
     text = as_markdown([json.loads(path.read_text()) for path in sorted(options.folder.glob("*.json"))])
     print(text)
