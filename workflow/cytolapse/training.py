@@ -183,7 +183,10 @@ def train(
         log.warning("no image is held out: threshold and scores come from the training images and flatter the model")
     network, _ = fit_network(annotations, phase="final", check=None, steps=steps, **fit)
     histogram, comparisons = np.zeros((2, BINS), np.int64), []
-    for each, probability in zip(annotations, predict_stills(network, annotations, progress, settings), strict=True):
+    answers = predict_stills(network, annotations, progress, settings)
+    if not held_out:
+        answers = probabilities = list(answers)
+    for each, probability in zip(annotations, answers, strict=True):
         histogram += cell_histogram([each], [probability])
         if each.name not in whole:
             comparisons.append(_compare(each, probability, area_px, settings["scale"], progress))
@@ -192,7 +195,6 @@ def train(
     metrics["training"] = pixel_scores(annotations, histogram)
     _check_floor("the training images", metrics["training"]["roc_area"], floor_roc_area, metrics)
     if not held_out:
-        probabilities = list(predict_stills(network, annotations, progress, settings))
         metrics["training"] = judge(annotations, probabilities, settings["scale"])
     metrics["threshold_from"] = ("cross_validation" if len(phases) > 1 else "held_out") if held_out else "training"
     metrics["annotation_warnings"] = doubts
@@ -299,7 +301,6 @@ def _work(
     predict_px, label_px = _pixels(annotations), _pixels(compared_last)
     if not phases:
         label_px += JUDGED_TIMES * predict_px
-        predict_px *= 2
     return work | {"final": Work(steps, predict_px=predict_px, label_px=label_px)}
 
 
