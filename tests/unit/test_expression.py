@@ -123,7 +123,33 @@ def test_light_that_blur_has_spread_beside_the_mask_counts_for_the_total_alone()
     row = expression_of({"spread_pixels": 80, "spread_raw_au": 130.0}).loc[0]
 
     assert (row["mean_au"], row["total_au"]) == (30, 3000 + 800)
-    assert row["total_se_au"] == pytest.approx(math.hypot(0.5 * 180, 4 * math.sqrt(180)))
+    # 800 au beside the mask may be anything from 0 to 1600 au
+    assert row["total_se_au"] == pytest.approx(math.hypot(0.5 * 180, 4 * math.sqrt(180), 800 / math.sqrt(3)))
+
+
+def test_where_no_light_beside_masks_is_counted_the_share_that_it_is_of_the_movies_light_is_the_error():
+    # 3000 and 1000 au in masks, 300 and 100 beside them
+    rows = expression_of({"left_out_au": 100.0}, {"frame": 1, "mean_raw_au": 130.0, "left_out_au": 300.0})
+
+    assert rows["total_au"].tolist() == [3000, 1000]
+    assert rows["total_se_au"].tolist() == pytest.approx([math.hypot(50, 40, 0.1 * total) for total in (3000, 1000)])
+
+
+def test_less_light_beside_masks_than_in_the_frames_background_is_no_error():
+    assert expression_of({"left_out_au": -100.0}).loc[0, "total_se_au"] == pytest.approx(math.hypot(50, 40))
+
+
+def test_a_rate_is_off_by_the_share_that_totals_are():
+    frames = [{"frame": frame, "mean_raw_au": 150.0 + frame} for frame in range(12)]
+
+    plain, beside = expression_of(*frames), expression_of(*({**frame, "left_out_au": 600.0} for frame in frames))
+
+    share = 600 * 12 / beside["total_au"].sum()
+    for rate, se in (
+        ("production_rate_au_per_h", "production_rate_se_au_per_h"),
+        ("promoter_activity_au_per_um2_per_h", "promoter_activity_se_au_per_um2_per_h"),
+    ):
+        assert beside[se].tolist() == pytest.approx(np.hypot(plain[se], share * beside[rate]).tolist())
 
 
 def test_what_is_not_corrected_is_null():

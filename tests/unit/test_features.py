@@ -62,6 +62,24 @@ def test_light_of_a_cell_is_measured_over_its_mask_and_null_for_a_plane_not_take
     assert all(value is None or value != value or str(value) == "<NA>" for key, value in none.items() if key != "label")
 
 
+def test_light_around_a_cell_that_is_not_counted_is_left_out_with_what_the_ring_takes_from_the_mask():
+    labels = np.zeros((200, 200), np.uint16)
+    labels[20:30, 20:30] = 1
+    plane = np.full((200, 200), 50, np.uint16)
+    plane[20:30, 20:30] = 200
+    plane[13:37, 13:37][labels[13:37, 13:37] == 0] = 60
+
+    rings = {"ring_gap_px": 2, "ring_px": 5}
+    none = measure_intensities(plane, labels, surroundings(labels, **rings, spread_px=0), **LIGHT).loc[0]
+    gap = measure_intensities(plane, labels, surroundings(labels, **rings, spread_px=2), **LIGHT).loc[0]
+
+    # 10 au on the 24 * 24 - 100 pixels of gap and ring, and on the 100 of the mask that the ring calls background
+    assert (none["background_au"], none["left_out_au"]) == (60, 10 * 24 * 24)
+    # what the gap holds is no more than its background: nothing of it was counted
+    assert gap["left_out_au"] == 10 * 24 * 24
+    assert (none["spread_pixels"], gap["spread_pixels"], gap["spread_raw_au"]) == (0, 14 * 14 - 100, 60)
+
+
 def test_background_of_the_frame_is_used_where_it_is_asked_for():
     labels = np.zeros((60, 60), np.uint16)
     labels[20:30, 20:30] = 1

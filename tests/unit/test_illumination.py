@@ -37,9 +37,9 @@ def test_pixels_that_blur_reaches_belong_to_the_nearest_cell():
     around = surroundings(labels, **RINGS)
 
     near = np.zeros(labels.size, int)
-    near[around.near] = around.near_owner + 1
+    near[around.near[around.spread]] = around.near_owner[around.spread] + 1
     assert np.flatnonzero(near.reshape(labels.shape)[50] == 1).tolist() == [38, 39, 60, 61]
-    assert np.bincount(around.near_owner).tolist() == [24**2 - 20**2] * 2
+    assert np.bincount(around.near_owner[around.spread]).tolist() == [24**2 - 20**2] * 2
 
 
 def test_a_pixel_between_two_cells_belongs_to_the_nearer_and_none_lies_in_a_cell():

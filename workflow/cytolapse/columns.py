@@ -111,6 +111,12 @@ TABLES: dict[str, tuple[str, list[Column]]] = {
             Column("saturated_fraction", REAL, "", "share of the pixels at the camera's largest value"),
             Column("spread_pixels", INT, "px2", "number of pixels beside the mask that blur has spread its light to"),
             Column("spread_raw_au", REAL, "au", "mean over these, background included"),
+            Column(
+                "left_out_au",
+                REAL,
+                "au",
+                "light above the frame's background in mask, gap and ring that is not counted; null for parts of cells",
+            ),
         ],
     ),
     "planes": (
@@ -400,7 +406,8 @@ TABLES: dict[str, tuple[str, list[Column]]] = {
                 "total_se_au",
                 REAL,
                 "au",
-                "standard error of total_au: of background and pixels, or its scatter along tracks if that is larger",
+                "standard error of total_au: of background and pixels, or its scatter along tracks if that is larger, and "
+                "of light beside the mask, which may be the cell's or not",
             ),
             Column("concentration_au_per_um3", REAL, "au/um3", "total_au / volume; null without a volume model"),
             Column("autofluorescence_au", REAL, "au", "taken off per pixel; null where not corrected"),

@@ -9,7 +9,7 @@ import pandas as pd
 from cytolapse.production import production_rates
 
 _MEASURED = ["background_au", "background_se_au", "mean_raw_au", "median_raw_au", "sd_au", "saturated_fraction"]
-_SPREAD = ["spread_pixels", "spread_raw_au"]
+_BESIDE = ["spread_pixels", "spread_raw_au", "left_out_au"]
 _KEYS = ["frame", "label", "channel", "compartment"]
 
 
@@ -54,7 +54,8 @@ def measure_expression(
     the light is unknown and null. Autofluorescence is taken off the pixels of
     the mask alone.
 
-    The standard error of the total is the larger of two. One is what pixels
+    The standard error of the total has a part that changes from frame to frame
+    and one that stays. The former is the larger of two. One is what pixels
     say: the background is one estimate for all pixels of the cell, so its
     error grows with the number of pixels; the noise of the pixels (the
     standard deviation of the frame's background) with its square root. Both
@@ -62,9 +63,15 @@ def measure_expression(
     tracks say: how far totals scatter from frame to frame about what changes
     slowly (`production_rates`), which holds the shot noise of the signal, for
     which the camera's gain need not be known, and outlines that are drawn a
-    little large or small. *Not* in it is what stays: light of neighbours in a
-    crowd, light that is missing beside the mask, the errors of the
-    corrections' own values.
+    little large or small.
+
+    What stays is whose the light beside the mask is. Where it is counted, some
+    of it may be a neighbour's, and as much may lie farther out: anything from
+    none of it to twice of it is alike likely. Where it is not counted, as
+    around nuclei, all that lies there above the frame's background may be
+    blur, or all of it may be their cells: the share that it is of the light
+    counted in the movie is the error. Rates are off by the same share as
+    totals. *Not* in it are the errors of the corrections' own values.
 
     Parameters
     ----------
@@ -138,8 +145,12 @@ def measure_expression(
         events,
         residual_lag1=residual_lag1,
     )
-    total_se_au = np.fmax(of_pixels_au, made["total_noise_au"].to_numpy(float))
+    whose_au = _unsure_whose(rows, whole, light.spread_au * pixels, total_au)
+    total_se_au = np.hypot(np.fmax(of_pixels_au, made["total_noise_au"].to_numpy(float)), whose_au)
     total_se_au[np.isnan(of_pixels_au)] = np.nan
+    share = _share(rows["channel"], whole, whose_au, np.abs(total_au))
+    for rate in ("production_rate{}_au_per_h", "promoter_activity{}_au_per_um2_per_h"):
+        made[rate.format("_se")] = np.hypot(made[rate.format("_se")], share * made[rate.format("")])
     return expression.join(made.drop(columns="total_noise_au")).assign(
         total_se_au=total_se_au,
         flag_negative=_flag(total_au < -negative_errors * total_se_au, np.isnan(total_au + total_se_au)),
@@ -150,7 +161,7 @@ def _joined(intensities: pd.DataFrame, planes: pd.DataFrame, cells: pd.DataFrame
     """A row of `intensities`, what is known of its plane, and of its cell."""
     of_plane = ["exposure_ms", "background_sd_au", "acquired"]
     of_cell = ["track", "cell_id", "time_h", "area_um2", "volume_um3", "unusable"]
-    rows = intensities[[*_KEYS, "pixels", "background_method", *_MEASURED, *_SPREAD]]
+    rows = intensities[[*_KEYS, "pixels", "background_method", *_MEASURED, *_BESIDE]]
     rows = rows.merge(planes[["frame", "channel", *of_plane]], on=["frame", "channel"], how="left", validate="m:1")
     rows = rows.merge(cells[["frame", "label", *of_cell]], on=["frame", "label"], how="left", validate="m:1")
     return rows.rename(columns={"background_sd_au": "noise_au"})
@@ -220,6 +231,23 @@ def _exposures_before(planes: pd.DataFrame, channel: str) -> pd.Series:
     of_channel = planes[planes["channel"] == channel].sort_values("frame")
     taken = of_channel["acquired"].fillna(True).to_numpy(bool)
     return pd.Series(np.cumsum(taken) - taken, of_channel["frame"].to_numpy(int))
+
+
+def _unsure_whose(rows: pd.DataFrame, whole: np.ndarray, spread_au: np.ndarray, total_au: np.ndarray) -> np.ndarray:
+    """Error of the totals of whole cells by light beside their masks, which may be theirs or not; 0 for parts."""
+    counted = rows["spread_pixels"].fillna(0).to_numpy(int) > 0
+    sure = whole & ~counted & ~rows["unusable"].fillna(True).to_numpy(bool)
+    share = _share(rows["channel"], sure, rows["left_out_au"].to_numpy(float), total_au)
+    error_au = np.where(counted, np.abs(spread_au) / np.sqrt(3), share * np.abs(total_au))
+    return np.where(whole, error_au, 0.0)
+
+
+def _share(channel: pd.Series, chosen: np.ndarray, part_au: np.ndarray, all_au: np.ndarray) -> np.ndarray:
+    """Of each row, the share that a part is of all light in chosen rows of its channel; 0 where there is no light."""
+    known = chosen & np.isfinite(part_au) & np.isfinite(all_au)
+    sums = pd.DataFrame({"part": part_au, "all": all_au})[known].groupby(channel[known].to_numpy()).sum()
+    share = (sums["part"] / sums["all"]).where(sums["all"] > 0, 0.0).clip(lower=0.0)
+    return channel.map(share).fillna(0.0).to_numpy(float)
 
 
 def _flag(flagged: np.ndarray, unknown: np.ndarray) -> pd.arrays.BooleanArray:

@@ -33,9 +33,11 @@ class Surroundings(NamedTuple):
     octant : int array of shape (m,)
         In which of eight directions from the centre of the ring it lies.
     near : int array of shape (k,)
-        Flat indices of the pixels next to cells that blur has spread their light to.
+        Flat indices of the pixels beside cells, as far as their rings reach.
     near_owner : int array of shape (k,)
         Of each of these, the nearest cell, as in `owner`.
+    spread : bool array of shape (k,)
+        Whether blur has spread light of the cell to it.
     cells : int
         The greatest label.
     """
@@ -47,6 +49,7 @@ class Surroundings(NamedTuple):
     octant: np.ndarray
     near: np.ndarray
     near_owner: np.ndarray
+    spread: np.ndarray
     cells: int
 
 
@@ -108,7 +111,7 @@ def surroundings(labels: np.ndarray, *, ring_gap_px: int, ring_px: int, spread_p
     """
     empty = np.zeros(0, np.int64)
     if not labels.any():
-        return Surroundings(labels.shape, np.arange(labels.size), empty, empty, empty, empty, empty, 0)
+        return Surroundings(labels.shape, np.arange(labels.size), *(empty,) * 5, empty.astype(bool), 0)
     distance, nearest = ndimage.distance_transform_cdt(labels == 0, "chessboard", return_indices=True)
     distance = distance.ravel()
     outside = np.flatnonzero(distance > ring_gap_px)
@@ -117,13 +120,14 @@ def surroundings(labels: np.ndarray, *, ring_gap_px: int, ring_px: int, spread_p
     width_px = labels.shape[1]
     y, x = (each.ravel() for each in nearest)
     owner = labels[y[ring], x[ring]].astype(np.int64) - 1
-    near = np.flatnonzero((distance > 0) & (distance <= spread_px))
+    near = np.flatnonzero((distance > 0) & (distance <= max(spread_px, ring_gap_px + ring_px)))
     near_owner = labels[y[near], x[near]].astype(np.int64) - 1
     order = np.argsort(owner, kind="stable")
     ring, owner = ring[order], owner[order]
     cells = int(labels.max())
     octant = _octants(ring, owner, cells, width_px)
-    return Surroundings(labels.shape, outside, ring, owner, octant, near, near_owner, cells)
+    spread = distance[near] <= spread_px
+    return Surroundings(labels.shape, outside, ring, owner, octant, near, near_owner, spread, cells)
 
 
 def _octants(ring: np.ndarray, owner: np.ndarray, cells: int, width_px: int) -> np.ndarray:

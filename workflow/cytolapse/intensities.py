@@ -75,7 +75,8 @@ def measure_intensities(
     DataFrame
         One row a label that is present, in rising order: label, pixels,
         background_au, background_se_au, background_method, mean_raw_au,
-        median_raw_au, sd_au, saturated_fraction, spread_pixels, spread_raw_au.
+        median_raw_au, sd_au, saturated_fraction, spread_pixels, spread_raw_au,
+        left_out_au.
 
     Raises
     ------
@@ -86,8 +87,9 @@ def measure_intensities(
     cells = cells_of(labels)
     if plane is None:
         return _unknown(cells.label)
-    under = _background_of_cells(plane, around, background_of_frame(plane, around), background, ring_min_px)
-    return _intensities(plane, plane, cells, around, under, saturation_au)
+    outside = background_of_frame(plane, around)
+    under = _background_of_cells(plane, around, outside, background, ring_min_px)
+    return _with_light_beside(_intensities(plane, plane, cells, under, saturation_au), plane, around, outside)
 
 
 def check_background(background: str) -> None:
@@ -103,26 +105,14 @@ def _unknown(label: np.ndarray) -> pd.DataFrame:
 
 
 def _intensities(
-    plane: np.ndarray,
-    raw: np.ndarray,
-    cells: Cells,
-    around: Surroundings | None,
-    under: LocalBackground,
-    saturation_au: float | None,
+    plane: np.ndarray, raw: np.ndarray, cells: Cells, under: LocalBackground, saturation_au: float | None
 ) -> pd.DataFrame:
-    """Rows of cells, or of parts of them, which have no surroundings; `raw` is as the camera read it."""
+    """Rows of cells, or of parts of them, without what lies beside; `raw` is as the camera read it."""
     value = plane.ravel()[cells.at]
     mean = cells.mean(value)
     (median,) = grouped_quantiles(value, cells.owner, len(cells.label), (0.5,))
     # of every number up to the greatest label; some may be absent
     value_au, se_au, method = (each[cells.label - 1] for each in under)
-    spread = np.zeros(len(cells.label), np.int64)
-    spread_au = np.full(len(cells.label), np.nan)
-    if around is not None:
-        of_labels = np.bincount(around.near_owner, minlength=around.cells)
-        light = np.bincount(around.near_owner, plane.ravel()[around.near], around.cells)
-        spread = of_labels[cells.label - 1]
-        spread_au = np.where(spread > 0, light[cells.label - 1] / np.maximum(spread, 1), np.nan)
     return pd.DataFrame(
         {
             "label": cells.label,
@@ -136,9 +126,35 @@ def _intensities(
             "saturated_fraction": np.nan
             if saturation_au is None
             else cells.mean(raw.ravel()[cells.at] >= saturation_au),
-            "spread_pixels": pd.array(spread, "Int32"),
-            "spread_raw_au": spread_au,
+            "spread_pixels": pd.array(np.zeros(len(cells.label), int), "Int32"),
+            "spread_raw_au": np.nan,
+            "left_out_au": np.nan,
         }
+    )
+
+
+def _with_light_beside(
+    rows: pd.DataFrame, plane: np.ndarray, around: Surroundings, outside: FrameBackground
+) -> pd.DataFrame:
+    """The rows of whole cells with what lies beside them.
+
+    Counted is the light of the mask and of the pixels that blur reaches, above
+    the cell's background. Left out is what the mask, the gap and the ring hold
+    above the background of the frame beyond that.
+    """
+    value = plane.ravel()[around.near].astype(np.float64)
+    at = rows["label"].to_numpy(int) - 1
+    owner, spread = around.near_owner, around.spread
+    pixels, light = np.bincount(owner, minlength=around.cells)[at], np.bincount(owner, value, around.cells)[at]
+    counted = np.bincount(owner[spread], minlength=around.cells)[at]
+    counted_au = np.bincount(owner[spread], value[spread], around.cells)[at]
+    of_mask = rows["pixels"].to_numpy(float)
+    mask_au, background_au = rows["mean_raw_au"].to_numpy(float) * of_mask, rows["background_au"].to_numpy(float)
+    wide_au = mask_au + light - outside.value_au * (of_mask + pixels)
+    return rows.assign(
+        spread_pixels=pd.array(counted, "Int32"),
+        spread_raw_au=np.where(counted > 0, counted_au / np.maximum(counted, 1), np.nan),
+        left_out_au=wide_au - (mask_au + counted_au - background_au * (of_mask + counted)),
     )
 
 
@@ -194,8 +210,9 @@ def measure_parts(
         if part is None:
             rows = _unknown(cells.label)
         else:
-            its = around if name == "whole" else None
-            rows = _intensities(plane, raw, part, its, under, light.saturation_au)
+            rows = _intensities(plane, raw, part, under, light.saturation_au)
+            if name == "whole":
+                rows = _with_light_beside(rows, plane, around, outside)
         if len(rows) < len(cells.label):
             rows = rows.set_index("label").reindex(cells.label).rename_axis("label").reset_index()
         tables.append(rows.assign(compartment=name))

@@ -20,8 +20,8 @@ _SWINGS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 _SWINGS_OF_SLOPES = (0.5, 2.0, 8.0, 32.0, 128.0, 512.0)
 _LAG1_Z = (0.0, 0.3, 0.6, 0.9)
 _ASSUMED_SPREAD_Z = 0.5
-# Tracks, and frames of each, that the movie's parameters are learned from: more change little and cost much.
-_LEARNED_TRACKS = 40
+# Tracks, and frames of each, that the movie's parameters are learned from: fewer miss changes that noise nearly hides.
+_LEARNED_TRACKS = 400
 _LEARNED_FRAMES = 40
 # Parameters that are less likely than the best by this factor are left out.
 _LEAST_WEIGHT = 0.02
