@@ -23,7 +23,7 @@ def cells_of(frame_time_h, sizes):
     """Cells from {track: {frame: size}}."""
     rows = [(track, frame, size) for track, of_track in sizes.items() for frame, size in of_track.items()]
     cells = pd.DataFrame(rows, columns=["track", "frame", "size"])
-    return cells.assign(time_h=frame_time_h[cells["frame"]], usable=True)
+    return cells.assign(time_h=frame_time_h[cells["frame"]], usable=True, outline=0.0, outline_on_grid=0.0)
 
 
 def tables_of(frame_time_h, sizes, lineage, division="fission", events=(), **settings):
@@ -97,6 +97,29 @@ def test_without_noise_the_error_of_a_size_is_what_growth_does_while_the_time_of
     assert growth.loc[1, "size_division_se"] == pytest.approx(AT_DIVISION * relative, rel=1e-6)
     assert growth.loc[2, "size_birth_se"] == pytest.approx(0.6 * AT_DIVISION * relative, rel=1e-6)
     assert growth.loc[[2, 3], ["size_division_se", "added_size_se"]].isna().all(axis=None)
+
+
+def test_outlines_off_by_one_width_widen_rates_by_what_that_changes_along_a_track_and_sizes_by_what_it_is():
+    cells = cells_of(FRAME_TIME_H, {1: MOTHER})
+    # ln(size) off by 4 % in the first frame, by 3 % an hour later
+    off = cells.assign(outline=0.04 - 0.01 * cells["time_h"], outline_on_grid=0.04 - 0.01 * cells["time_h"])
+    rest = {"movie": "m", "division": "fission", "events": [], **SETTINGS}
+
+    (plain, _, plain_local), (growth, fits, local) = (
+        growth_tables(each, FAMILY_LINEAGE[:1], FRAME_TIME_H, **rest) for each in (cells, off)
+    )
+
+    assert growth.loc[0, "growth_rate_per_h"] == plain.loc[0, "growth_rate_per_h"]
+    assert growth.loc[0, "growth_rate_se_per_h"] == pytest.approx(0.01, rel=1e-3)
+    half = growth.loc[0, "growth_rate_hi95_per_h"] - growth.loc[0, "growth_rate_per_h"]
+    assert half == pytest.approx(1.96 * 0.01, rel=1e-3)
+    assert fits.loc[0, "growth_rate_se_per_h"] == growth.loc[0, "growth_rate_se_per_h"]
+    assert local["growth_rate_se_per_h"].tolist() == pytest.approx(
+        np.hypot(plain_local["growth_rate_se_per_h"], 0.01).tolist()
+    )
+    divided = growth.loc[0, "size_division"]
+    expected = math.hypot(plain.loc[0, "size_division_se"], 0.03 * divided)
+    assert growth.loc[0, "size_division_se"] == pytest.approx(expected, rel=1e-3)
 
 
 def test_the_added_size_is_less_uncertain_than_birth_and_division_are_together():

@@ -18,6 +18,7 @@ from cytolapse.jumps import area_jumps
 from cytolapse.mitosis import mitotic_frames
 from cytolapse.movies import frame_times_h
 from cytolapse.movies import pixel_size_um as size_of_pixel_um
+from cytolapse.outlines import OF_A_PIXEL, log_size_slopes, outline_offset_px
 from cytolapse.tables import empty_table, read_metadata, read_table, schema, typed, write_table
 
 logger = logging.getLogger(__name__)
@@ -119,7 +120,7 @@ def analyse_movie(
             movie=movie,
             pixel_um=size_of_pixel_um(info, pixel_size_um),
             frame_time_h=frame_times_h(info, frame_interval_min),
-            size_column=f"{size_quantity}_{SIZE_UNITS[size_quantity]}",
+            size_quantity=size_quantity,
             mask_source=chain.get("label", {}).get("mask_source", "predicted"),
             area_jump=area_jump,
             mitotic_errors=mitotic_errors if object == "nucleus" else None,
@@ -216,13 +217,14 @@ def _analyse(
     movie: str,
     pixel_um: float,
     frame_time_h: np.ndarray,
-    size_column: str,
+    size_quantity: str,
     mask_source: str,
     area_jump: float,
     mitotic_errors: float | None,
     expression: Mapping,
     growth: Mapping,
 ) -> dict[str, pd.DataFrame]:
+    size_column = f"{size_quantity}_{SIZE_UNITS[size_quantity]}"
     frames = _frames_table(info, planes, objects, pixel_um, frame_time_h)
     cells = _cells_table(objects, tracks, repairs, frames, growth["events"], movie, mask_source, area_jump)
     cells["flag_mitotic"] = False
@@ -233,7 +235,15 @@ def _analyse(
         logger.warning("%s is null for every cell: no growth rate can be fitted", size_column)
     tracked = cells.loc[cells["track"].notna(), ["track", "frame", "time_h", "unusable"]]
     size = cells.loc[tracked.index, size_column].to_numpy(float)
-    sizes = tracked.drop(columns="unusable").assign(size=size, usable=~tracked["unusable"] & (size > 0))
+    rims = cells[["frame", "label", "unusable"]].assign(perimeter_px=cells["perimeter_um"] / pixel_um)
+    offset_px = outline_offset_px(intensities, rims, channel=info["segment_channel"])
+    per_px = pixel_um * log_size_slopes(cells.loc[tracked.index], size_quantity=size_quantity)
+    sizes = tracked.drop(columns="unusable").assign(
+        size=size,
+        usable=~tracked["unusable"] & (size > 0),
+        outline=offset_px * per_px,
+        outline_on_grid=max(offset_px, OF_A_PIXEL) * per_px,
+    )
     sizes = sizes.reset_index(drop=True)
     growth_table, fits, local = growth_tables(sizes, lineage, frame_time_h, movie=movie, **growth)
     cells = cells.join(local.set_index(tracked.index))

@@ -406,8 +406,8 @@ TABLES: dict[str, tuple[str, list[Column]]] = {
                 "total_se_au",
                 REAL,
                 "au",
-                "standard error of total_au: of background and pixels, or its scatter along tracks if that is larger, and "
-                "of light beside the mask, which may be the cell's or not",
+                "standard error of total_au: of background and pixels, or its scatter along tracks if that is larger, "
+                "and of light beside the mask, which may be the cell's or not",
             ),
             Column("concentration_au_per_um3", REAL, "au/um3", "total_au / volume; null without a volume model"),
             Column("autofluorescence_au", REAL, "au", "taken off per pixel; null where not corrected"),

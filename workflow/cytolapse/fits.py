@@ -16,6 +16,7 @@ from scipy.special import stdtrit
 LEAST_FIT_FRAMES = 3
 _LEAST_LAG1_FRAMES = 8
 _LEAST_MODEL_FRAMES = 5
+_NORMAL_95 = 1.96
 # A residual below this is what arithmetic leaves of none.
 ROUNDING = 1e-12
 
@@ -66,6 +67,15 @@ class Fit(NamedTuple):
     def size_at(self, time_h: float) -> float:
         """The fitted size at a time, in the unit of the sizes that were fitted."""
         return float(np.exp(self.log_size + self.rate_per_h * (time_h - self.middle_h)))
+
+    def with_error(self, se_per_h: float) -> "Fit":
+        """The same with one more error of the rate, of which residuals do not know."""
+        half = np.hypot(self.hi95_per_h - self.rate_per_h, _NORMAL_95 * se_per_h)
+        return self._replace(
+            se_per_h=float(np.hypot(self.se_per_h, se_per_h)),
+            lo95_per_h=float(self.rate_per_h - half),
+            hi95_per_h=float(self.rate_per_h + half),
+        )
 
     def log_covariance(self, time_h: float, other_h: float) -> float:
         """Covariance of the fitted ln(size) at two times; at one and the same, its variance."""

@@ -22,8 +22,12 @@ def fit_cycles(
     Parameters
     ----------
     cells : DataFrame
-        Columns frame, time_h, size and usable (in a fit), sorted by track and
-        frame.
+        Columns frame, time_h, size, usable (in a fit), and outline and
+        outline_on_grid (errors of ln(size) by outlines that lie off by one width in
+        all frames; the latter holds what a grid of pixels leaves open, which
+        evens out in a size but not in its change), sorted by track and frame.
+        Where outline_on_grid changes along a track, growth seems faster or slower:
+        so much is in the errors of rates.
     cycles : DataFrame
         As `find_cycles` returns it.
     events : sequence of mapping
@@ -36,7 +40,8 @@ def fit_cycles(
     -------
     parts : DataFrame
         One row a cycle and part with a frame: row (of `cycles`), passed
-        (events before it), and the columns segment to growth_model of `fits`.
+        (events before it), outline_first and outline_last (of the frames of the
+        fit), and the columns segment to growth_model of `fits`.
         `fit_frames` counts the frames that could be used; below three of them
         there is no fit.
     fits : list of Fit or None
@@ -55,12 +60,18 @@ def fit_cycles(
     chosen = [begin + np.flatnonzero(usable[begin:stop]) for begin, stop in zip(first, end, strict=True)]
     tracks = [Track(size[rows], time_h[rows], frame[rows]) for rows in chosen if len(rows) >= LEAST_FIT_FRAMES]
     believed = believed_lag1(tracks, residual_lag1=residual_lag1)
-    fitted = iter([growth_rate(*pair) for pair in zip(tracks, believed, strict=True)])
+    enough = [rows for rows in chosen if len(rows) >= LEAST_FIT_FRAMES]
+    on_grid = cells["outline_on_grid"].to_numpy(float)
+    drift_per_h = [_slope(on_grid[rows], time_h[rows]) for rows in enough]
+    fitted = iter(
+        growth_rate(track, belief).with_error(drift)
+        for track, belief, drift in zip(tracks, believed, drift_per_h, strict=True)
+    )
     fits = [next(fitted) if len(rows) >= LEAST_FIT_FRAMES else None for rows in chosen]
     local = pd.DataFrame(np.nan, index=range(len(cells)), columns=_LOCAL_COLUMNS, dtype=float)
-    enough = [rows for rows in chosen if len(rows) >= LEAST_FIT_FRAMES]
-    for rows, rates in zip(enough, local_rates(tracks, residual_lag1=residual_lag1), strict=True):
-        local.iloc[rows] = np.column_stack([rates.rate_per_h, rates.se_per_h, rates.window_h])
+    found = local_rates(tracks, residual_lag1=residual_lag1)
+    for rows, rates, drift in zip(enough, found, drift_per_h, strict=True):
+        local.iloc[rows] = np.column_stack([rates.rate_per_h, np.hypot(rates.se_per_h, drift), rates.window_h])
     row = of_cell[first]
     starts_cycle = np.flatnonzero(np.diff(row, prepend=-1) != 0)
     parts = pd.DataFrame(
@@ -75,8 +86,17 @@ def fit_cycles(
     for column, field in _FIT_COLUMNS.items():
         values = [np.nan if fit is None else getattr(fit, field) for fit in fits]
         parts[column] = pd.Series(values, dtype=float)
+    outline = np.nan_to_num(cells["outline"].to_numpy(float))
+    parts["outline_first"] = [outline[rows[0]] if len(rows) else 0.0 for rows in chosen]
+    parts["outline_last"] = [outline[rows[-1]] if len(rows) else 0.0 for rows in chosen]
     parts["growth_model"] = pd.Series([fit and fit.model for fit in fits], dtype=object)
     return parts, fits, local
+
+
+def _slope(values: np.ndarray, time_h: np.ndarray) -> float:
+    """Size of the least-squares slope, per hour; 0 where values are not known."""
+    x = time_h - time_h.mean()
+    return abs(float(np.nan_to_num(x @ values / (x @ x))))
 
 
 _LOCAL_COLUMNS = ["growth_rate_per_h", "growth_rate_se_per_h", "growth_window_h"]
@@ -116,8 +136,8 @@ def growth_tables(
     Parameters
     ----------
     cells : DataFrame
-        Columns track, frame, time_h, size and usable (in a fit), sorted by
-        track and frame.
+        Columns track, frame, time_h, size, usable, outline and outline_on_grid, as in
+        `fit_cycles`, sorted by track and frame.
     lineage : DataFrame
         Table lineage.
     frame_time_h : array of shape (frames,)
@@ -163,7 +183,11 @@ def growth_tables(
     worst = of_parts["residual_sd"].max()
     growth["flag_poor_fit"] = (worst > max_residual_sd).astype("boolean").mask(worst.isna())
     keys = growth.loc[parts["row"], ["cell_id", "cycle"]].reset_index(drop=True)
-    return growth, pd.concat([keys, parts.drop(columns=["row", "passed"])], axis=1), local
+    return (
+        growth,
+        pd.concat([keys, parts.drop(columns=["row", "passed", "outline_first", "outline_last"])], axis=1),
+        local,
+    )
 
 
 def _with_ancestry(growth: pd.DataFrame, ancestry: pd.DataFrame, movie: str, division: str) -> pd.DataFrame:
@@ -188,22 +212,27 @@ def _with_sizes(
     the event is uncertain: anywhere between the frames around it. And at
     whatever rate frames are taken, outlines may part anywhere while cells
     constrict, which they do for about a quarter of a cycle: an eighth of a
-    doubling to either side. What finds the cells does so alike at birth and
-    at division, so that less of it is left in the added size.
+    doubling to either side. And outlines may lie too far in or out. What finds
+    the cells does so alike at birth and at division, so that less of it is left
+    in the added size.
     """
     _, times_h = _sorted_events(events)
     of_cycle = parts.reset_index().groupby("row")["index"]
     ends, row = {}, {"birth": of_cycle.first().to_numpy(), "division": of_cycle.last().to_numpy()}
+    outline = {"birth": parts["outline_first"].to_numpy()[row["birth"]]}
+    outline["division"] = parts["outline_last"].to_numpy()[row["division"]]
     for event in row:
         time_h = growth[f"{event}_time_h"].to_numpy(float)
-        ends[event] = _fitted(time_h, growth[f"{event}_halfwidth_h"].to_numpy(float), row[event], parts, fits, times_h)
+        halfwidth_h = growth[f"{event}_halfwidth_h"].to_numpy(float)
+        fitted = _fitted(time_h, halfwidth_h, row[event], parts, fits, times_h)
+        ends[event] = fitted._replace(log_se=np.hypot(fitted.log_se, outline[event]))
     born, divided = ends["birth"], ends["division"]
     times = (growth["birth_time_h"], growth["division_time_h"])
     shared = [
         PARTING_VARIANCE + (fits[part].log_covariance(*when) if part == other and fits[part] else 0.0)
         for part, other, *when in zip(row["birth"], row["division"], *times, strict=True)
     ]
-    twice = 2 * born.size * divided.size * np.array(shared, float)
+    twice = 2 * born.size * divided.size * (np.array(shared, float) + outline["birth"] * outline["division"])
     added_variance = (born.size * born.log_se) ** 2 + (divided.size * divided.log_se) ** 2 - twice
     return growth.assign(
         size_birth=born.size,
