@@ -24,7 +24,7 @@ import yaml
 from data import REPOSITORY
 
 from cytolapse.columns import SIZE_UNITS
-from cytolapse.growth import PARTING_VARIANCE
+from cytolapse.growth import SHARED_PARTING_VARIANCE
 from cytolapse.simulation import NUCLEI, Simulation, simulate_movie, write_movie
 from cytolapse.tables import read_table
 from cytolapse.truth import write_truth
@@ -359,8 +359,8 @@ def _slope_without_errors(whole: pd.DataFrame) -> float:
     """
     names = ("size_birth", "size_division", "size_birth_se", "size_division_se", "added_size_se")
     birth, division, birth_se, division_se, added_se = (whole[name].to_numpy(float) for name in names)
-    shared = (birth_se**2 + division_se**2 - added_se**2) / 2 - PARTING_VARIANCE * birth * division
-    own = birth_se**2 - PARTING_VARIANCE * birth**2
+    shared = (birth_se**2 + division_se**2 - added_se**2) / 2 - SHARED_PARTING_VARIANCE * birth * division
+    own = birth_se**2 - SHARED_PARTING_VARIANCE * birth**2
     covariance = np.cov(birth, division)
     return float((covariance[0, 1] - shared.mean()) / (covariance[0, 0] - own.mean()) - 1)
 

@@ -162,7 +162,7 @@ def test_the_slope_of_an_adder_is_found_though_errors_tilt_it(tables):
     born = rng.normal(10, 1, cells)
     divided = born + rng.normal(10, 1, cells)
     error, shared = rng.normal(0, 0.5, (2, cells))
-    parting = tables.PARTING_VARIANCE
+    parting = tables.SHARED_PARTING_VARIANCE
     sizes = pd.DataFrame(
         {
             "size_birth": born + error,

@@ -213,8 +213,8 @@ def _with_sizes(
     whatever rate frames are taken, outlines may part anywhere while cells
     constrict, which they do for about a quarter of a cycle: an eighth of a
     doubling to either side. And outlines may lie too far in or out. What finds
-    the cells does so alike at birth and at division, so that less of it is left
-    in the added size.
+    the cells does so alike at birth and at division, but for half of the spread
+    in when they part, so that less of it is left in the added size.
     """
     _, times_h = _sorted_events(events)
     of_cycle = parts.reset_index().groupby("row")["index"]
@@ -229,7 +229,7 @@ def _with_sizes(
     born, divided = ends["birth"], ends["division"]
     times = (growth["birth_time_h"], growth["division_time_h"])
     shared = [
-        PARTING_VARIANCE + (fits[part].log_covariance(*when) if part == other and fits[part] else 0.0)
+        SHARED_PARTING_VARIANCE + (fits[part].log_covariance(*when) if part == other and fits[part] else 0.0)
         for part, other, *when in zip(row["birth"], row["division"], *times, strict=True)
     ]
     twice = 2 * born.size * divided.size * (np.array(shared, float) + outline["birth"] * outline["division"])
@@ -246,6 +246,8 @@ def _with_sizes(
 
 # Of ln(size): anywhere within an eighth of a doubling before or after.
 PARTING_VARIANCE = (np.log(2) / 8) ** 2 / 3
+# Half of that spread is taken for each division's own; the rest is alike at birth and at division.
+SHARED_PARTING_VARIANCE = (1 - 0.5**2) * PARTING_VARIANCE
 
 
 class _Sizes(NamedTuple):
