@@ -1,7 +1,7 @@
 """Accuracy on real movies: models trained by the pipeline, judged on frames that they have not seen.
 
     python benchmarks/accuracy.py [prepare] [run] [score] [crossvalidate] [thresholds]
-                                  [--tasks gowt1 hela ecoli] [--folder bench/accuracy] [--folds 7]
+                                  [--tasks gowt1 hela ecoli sim] [--folder bench/accuracy] [--folds 7]
 
 Without a verb, the first three. `prepare` lays the experiments out, `run` runs
 Snakemake over them, `score` prints the table and writes it into
@@ -89,13 +89,14 @@ def crossvalidate(folder: Path, task: movies.Task, folds: int) -> dict:
 def thresholds(folder: Path, cores: str) -> str:
     """What becomes of growth in the colony of bacteria where the threshold moves by 0.1."""
     chosen = json.loads((folder / "models/ecoli/model.json").read_text())["threshold"]
+    others = [task.name for task in movies.TASKS if task.name != "ecoli"]
     rows = {}
     for step in (-0.1, 0.0, 0.1):
         moved = folder
         if step:
             moved = folder.with_name(f"{folder.name}_threshold{step:+}")
             shutil.rmtree(moved, ignore_errors=True)
-            shutil.copytree(folder, moved, symlinks=True, ignore=shutil.ignore_patterns("ctc", "gowt1", "hela"))
+            shutil.copytree(folder, moved, symlinks=True, ignore=shutil.ignore_patterns("ctc", *others))
             config = yaml.safe_load((folder / "config.yaml").read_text())
             config["overrides"].setdefault("ecoli", {})["label"] = {"threshold": round(chosen + step, 3)}
             for part in ("models", "overrides"):
@@ -103,7 +104,7 @@ def thresholds(folder: Path, cores: str) -> str:
             (moved / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
             sheet = (folder / "experiments.tsv").read_text().splitlines(keepends=True)
             (moved / "experiments.tsv").write_text(
-                "".join(line for line in sheet if line.split("\t")[0] not in ("gowt1", "hela"))
+                "".join(line for line in sheet if line.split("\t")[0] not in others)
             )
             run(moved, cores)
         results = moved / "results/ecoli"

@@ -75,6 +75,10 @@ def _silver(sequence: str) -> Callable[[Path], dict]:
     return lambda data: frames(data / sequence / "01_ST/SEG", "man_seg")
 
 
+def _simulated(data: Path) -> dict[int, Path]:
+    return frames(data / "Fluo-N2DH-SIM+/01_GT/SEG", "man_seg")
+
+
 def _supersegger(data: Path) -> dict[int, np.ndarray]:
     return dict(enumerate(tifffile.imread(data / "SuperSegger-Ecoli/labels_tracked.tif")))
 
@@ -83,6 +87,8 @@ GOWT1 = (0, 12, 28, 41, 51, 64, 79)
 HELA = (0, 19, 32, 46, 59, 77, 91)
 # Seven frames of the first half; the second half, when the colony is five times as dense, judges.
 ECOLI = (0, 5, 10, 15, 20, 25, 29)
+# Seven of the first half, too; the last two fifths judge.
+SIM = (0, 5, 10, 15, 20, 25, 30)
 
 TASKS = (
     Task(
@@ -110,6 +116,14 @@ TASKS = (
         _supersegger,
         lambda frame: frame >= 33,
         {"segment_channel": "phase", "channels": "phase,fluor1", "object": "cell", "pixel_size_um": 0.1, "interval": 1},
+    ),
+    Task(
+        "sim",
+        "Fluo-N2DH-SIM+",
+        SIM,
+        _simulated,
+        lambda frame: frame >= 40,
+        {"segment_channel": "dna", "channels": "dna", "object": "nucleus", "pixel_size_um": 0.125, "interval": 29},
     ),
 )
 

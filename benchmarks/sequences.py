@@ -95,7 +95,7 @@ def given_yeast(data: Path, folder: Path) -> Sequence:
 def own(task: str, data: Path, folder: Path, accuracy: Path) -> Sequence:
     """A movie with the labels that a run of benchmarks/accuracy.py found."""
     (labels,) = (accuracy / "results" / task).glob("*/labels.tif")
-    known = {"gowt1": given_gowt1, "ecoli": given_ecoli}
+    known = {"gowt1": given_gowt1, "ecoli": given_ecoli, "sim": given_sim}
     if task in known:
         sequence = known[task](data, folder)
         images, truth = sequence.images, sequence.truth
@@ -108,10 +108,6 @@ def own(task: str, data: Path, folder: Path, accuracy: Path) -> Sequence:
 GIVEN = {each.__name__: each for each in (given_sim, given_gowt1, given_hela, given_ecoli, given_yeast)}
 
 ROWS = {task.name: {**task.row, "division": "fission"} for task in movies.TASKS}
-ROWS["sim"] = {
-    **{"segment_channel": "dna", "channels": "dna", "object": "nucleus", "division": "fission"},
-    **{"pixel_size_um": 0.125, "interval": 29},
-}
 # Neither pixel size nor interval is stated with the data: cells of 20 px are taken for 5 um.
 ROWS["yeast"] = {
     **{"segment_channel": "phase", "channels": "phase", "object": "cell", "division": "budding"},

@@ -96,13 +96,11 @@ def _drawn_by_people(task: movies.Task, data: Path, frames: list[int]) -> list[J
 
 
 def _simulated(data: Path) -> tuple[list[Annotation], list[Judged]]:
-    """Fluo-N2DH-SIM+: seven frames of the first half; the last two fifths judge."""
-    folder = data / "Fluo-N2DH-SIM+"
-    images, masks = movies.frames(folder / "01", "t"), movies.frames(folder / "01_GT/SEG", "man_seg")
-    read = lambda frame: Annotation(  # noqa: E731 - one use
-        f"t{frame:03d}", tifffile.imread(images[frame]), tifffile.imread(masks[frame]).astype(np.int32)
-    )
-    return [read(frame) for frame in (0, 5, 10, 15, 20, 25, 30)], [Judged(read(frame)) for frame in range(40, 65, 2)]
+    """Fluo-N2DH-SIM+, of which all is drawn: each second of the frames that judge."""
+    task = next(task for task in movies.TASKS if task.name == "sim")
+    judged = [frame for frame in sorted(task.masks(data)) if task.judged(frame)]
+    read = lambda frame: movies.still(task, data, frame, 0)  # noqa: E731 - one use
+    return [read(frame) for frame in movies.SIM], [Judged(read(frame)) for frame in judged[::2]]
 
 
 def _data_science_bowl(data: Path) -> tuple[list[Annotation], list[Judged]]:

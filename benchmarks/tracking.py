@@ -3,9 +3,9 @@
     python benchmarks/tracking.py [PART ...] [--folder bench/tracking] [--accuracy bench/accuracy] [--cores all]
 
 A part is given_sim, given_gowt1, given_hela, given_ecoli or given_yeast (labels
-of the truth itself), own_gowt1, own_hela or own_ecoli (labels that a finished
-run of benchmarks/accuracy.py found, in the folder --accuracy), or speed. All by
-default; own_... is left out where that run is missing. The scores of each part
+of the truth itself), own_gowt1, own_hela, own_ecoli or own_sim (labels that a
+finished run of benchmarks/accuracy.py found, in the folder --accuracy), or speed.
+All by default; own_... is left out where that run is missing. The scores of each part
 and program are kept as a JSON of their own (FOLDER/scores), and made again
 where the tracks are newer, so that a run can be cut off at any time. The tables
 are made of all that is there and written into docs/accuracy.md.
