@@ -4,11 +4,13 @@
 
 A part is given_sim, given_gowt1, given_hela, given_ecoli or given_yeast (labels
 of the truth itself), own_gowt1, own_hela, own_ecoli or own_sim (labels that a
-finished run of benchmarks/accuracy.py found, in the folder --accuracy), or speed.
-All by default; own_... is left out where that run is missing. The scores of each part
+finished run of benchmarks/accuracy.py found, in the folder --accuracy), balance
+(precision and recall of divisions over link.min_division_score), or speed. All by
+default; own_... is left out where that run is missing. The scores of each part
 and program are kept as a JSON of their own (FOLDER/scores), and made again
 where the tracks are newer, so that a run can be cut off at any time. The tables
-are made of all that is there and written into docs/accuracy.md.
+are made of all that is there and written into docs/accuracy.md, the balance into
+docs/method.md.
 """
 
 import argparse
@@ -18,14 +20,16 @@ import sys
 from pathlib import Path
 
 import data as movies
+from balance import SEQUENCES, balance_as_markdown, balances
 from scores import write_between_marks, write_json
 from sequences import GIVEN, Sequence, own
-from trackers import OTHERS, lay_out, run_cytolapse, run_other, speeds
+from trackers import OTHERS, Tracked, lay_out, run_cytolapse, run_other, speeds
 from trackscores import score
 
-DOCS = movies.REPOSITORY / "docs/accuracy.md"
+DOCS = movies.REPOSITORY / "docs"
 OWN = tuple(f"own_{task.name}" for task in movies.TASKS)
 TRACKERS = {"cytolapse": "Cytolapse", "trackpy": "trackpy alone", "laptrack": "LapTrack"}
+OTHER_PARTS = ("balance", "speed")
 CELLS, FRAMES, ROUNDS = 1000, 200, 3
 
 
@@ -34,12 +38,12 @@ def sequences_of(parts: list[str], data: Path, folder: Path, accuracy: Path) -> 
     return [
         GIVEN[part](data, folder) if part in GIVEN else own(part.removeprefix("own_"), data, folder, accuracy)
         for part in parts
-        if part != "speed"
+        if part not in OTHER_PARTS
     ]
 
 
-def judge_all(sequences: list[Sequence], folder: Path, cores: str) -> None:
-    """Track every movie by every program, and score what is not scored yet."""
+def judge_all(sequences: list[Sequence], folder: Path, cores: str) -> dict[str, Tracked]:
+    """Track every movie by every program, and score what is not scored yet; give what Cytolapse made."""
     lay_out(folder, sequences)
     tracked = run_cytolapse(folder, sequences, cores)
     for tracker, sequence in itertools.product(TRACKERS, sequences):
@@ -49,6 +53,7 @@ def judge_all(sequences: list[Sequence], folder: Path, cores: str) -> None:
             found = run_other(tracker, by, folder / "others") if tracker in OTHERS else by
             kept.parent.mkdir(parents=True, exist_ok=True)
             write_json(kept, score(sequence, found, folder / "dense" / sequence.name / tracker))
+    return tracked
 
 
 def read_scores(folder: Path) -> dict[str, dict]:
@@ -126,7 +131,7 @@ def _table(head: list[str], rows: list[list[str]]) -> list[str]:
 
 def parts_of(wanted: list[str], accuracy: Path) -> list[str]:
     """The parts that were asked for; by default all that can be done."""
-    known = [*GIVEN, *OWN, "speed"]
+    known = [*GIVEN, *OWN, *OTHER_PARTS]
     unknown = [part for part in wanted if part not in known]
     if unknown:
         raise SystemExit(f"{', '.join(unknown)}: no such part; they are {', '.join(known)}")
@@ -137,12 +142,14 @@ def parts_of(wanted: list[str], accuracy: Path) -> list[str]:
             f"{', '.join(missing)}: {accuracy} holds no labels of it; run benchmarks/accuracy.py first, or name the "
             "folder of a finished run by --accuracy"
         )
-    return wanted or [part for part in known if there.get(part, True)]
+    parts = wanted or [part for part in known if there.get(part, True)]
+    more = [part for part in SEQUENCES if "balance" in parts and part not in parts and there.get(part, True)]
+    return [*more, *parts]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="part", help="given_..., own_... or speed; all by default")
+    parser.add_argument("parts", nargs="*", metavar="part", help="given_..., own_..., balance or speed; all by default")
     parser.add_argument("--folder", type=Path, default=movies.REPOSITORY / "bench/tracking")
     parser.add_argument("--accuracy", type=Path, default=movies.REPOSITORY / "bench/accuracy")
     parser.add_argument("--cores", default="all")
@@ -151,15 +158,17 @@ def main() -> None:
     parts = parts_of(options.parts, options.accuracy)
     folder.mkdir(parents=True, exist_ok=True)
     sequences = sequences_of(parts, movies.data_folder().resolve(), folder, options.accuracy)
-    if sequences:
-        judge_all(sequences, folder, options.cores)
+    tracked = judge_all(sequences, folder, options.cores) if sequences else {}
+    if "balance" in parts:
+        text = balance_as_markdown(balances(sequences, tracked, folder / "balance"))
+        write_between_marks(DOCS / "method.md", "balance", text)
     speed = folder / "speed.json"
     if "speed" in parts and (options.parts or not speed.exists()):
         found = speeds(folder / "speed", CELLS, FRAMES, ROUNDS)
         write_json(speed, {"cells": CELLS, "frames": FRAMES, "per_second": found})
     text = as_markdown(read_scores(folder), json.loads(speed.read_text()) if speed.exists() else None)
     sys.stdout.write(text)
-    write_between_marks(DOCS, "tracking", text)
+    write_between_marks(DOCS / "accuracy.md", "tracking", text)
 
 
 if __name__ == "__main__":

@@ -182,27 +182,43 @@ def by_ctcmetrics(found: Path, truth: Path) -> dict:
 
 def by_traccuracy(found: Path, truth: Path) -> dict:
     """DET, TRA, LNK and F1 of divisions within 0 to 3 frames by traccuracy."""
-    from traccuracy.loaders import load_ctc_data
-    from traccuracy.matchers import CTCMatcher, Matched
-    from traccuracy.metrics import CTCMetrics, DivisionMetrics
+    from traccuracy.metrics import CTCMetrics
 
     with contextlib.redirect_stderr(io.StringIO()):
-        matched = CTCMatcher().compute_mapping(
-            load_ctc_data(str(truth), str(truth / "man_track.txt"), run_checks=False),
-            load_ctc_data(str(found), str(found / "res_track.txt"), run_checks=False),
-        )
+        matched = _matched_by_traccuracy(found, truth)
         scores = CTCMetrics().compute(matched).results
-        # A found cell that holds two true ones can be matched to one for divisions: to the first.
-        taken: dict = {}
-        for true_node, found_node in matched.mapping:
-            taken.setdefault(found_node, true_node)
-        single = [(true_node, found_node) for found_node, true_node in taken.items()]
-        single = Matched(matched.gt_graph, matched.pred_graph, single, {"name": "one to one"})
+    return {f"{name}_traccuracy": float(scores[name]) for name in ("DET", "TRA", "LNK")} | _divisions_of(matched)
+
+
+def divisions_by_traccuracy(found: Path, truth: Path) -> dict:
+    """F1 of divisions within 0 to 3 frames by traccuracy, alone."""
+    with contextlib.redirect_stderr(io.StringIO()):
+        return _divisions_of(_matched_by_traccuracy(found, truth))
+
+
+def _matched_by_traccuracy(found: Path, truth: Path):
+    from traccuracy.loaders import load_ctc_data
+    from traccuracy.matchers import CTCMatcher
+
+    return CTCMatcher().compute_mapping(
+        load_ctc_data(str(truth), str(truth / "man_track.txt"), run_checks=False),
+        load_ctc_data(str(found), str(found / "res_track.txt"), run_checks=False),
+    )
+
+
+def _divisions_of(matched) -> dict:
+    from traccuracy.matchers import Matched
+    from traccuracy.metrics import DivisionMetrics
+
+    # A found cell that holds two true ones can be matched to one for divisions: to the first.
+    taken: dict = {}
+    for true_node, found_node in matched.mapping:
+        taken.setdefault(found_node, true_node)
+    single = [(true_node, found_node) for found_node, true_node in taken.items()]
+    single = Matched(matched.gt_graph, matched.pred_graph, single, {"name": "one to one"})
+    with contextlib.redirect_stderr(io.StringIO()):
         by_tolerance = DivisionMetrics(max_frame_buffer=max(TOLERANCES)).compute(single).results
-    return {
-        **{f"{name}_traccuracy": float(scores[name]) for name in ("DET", "TRA", "LNK")},
-        "divisions_traccuracy": [_known(by_tolerance[f"Frame Buffer {each}"]["Division F1"]) for each in TOLERANCES],
-    }
+    return {"divisions_traccuracy": [_known(by_tolerance[f"Frame Buffer {n}"]["Division F1"]) for n in TOLERANCES]}
 
 
 def _known(value: float) -> float | None:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from cytolapse.divisions import Divisions, find_divisions
 from cytolapse.fates import ends, starts
+from cytolapse.foresight import NOTHING
 from cytolapse.linkedcells import Cells, arrange_cells
 from cytolapse.linking import link_cells
 from cytolapse.merging import follow_through, without_pieces
@@ -70,14 +71,14 @@ def link_movie(
     with open(movie_json, encoding="utf-8") as file:
         movie = json.load(file)
     before = read_metadata(objects_path)
-    facts = {"search_range_um": None, "solver": "none", "steadiness": 0.0, "frame_interval_min": frame_interval_min}
+    facts = {"search_range_um": None, "solver": "none", **NOTHING._asdict(), "frame_interval_min": frame_interval_min}
     tables = {name: empty_table(name) for name in ("tracks", "lineage", "repairs")}
     if movie["status"] != "refused":
         objects = read_table("objects", objects_path)
         links = link_cells(
             objects, search_range_um=search_range_um, memory_frames=memory_frames, shape_weight=shape_weight
         )
-        facts |= {"search_range_um": links.search_range_um, "solver": links.solver, "steadiness": links.steadiness}
+        facts |= {"search_range_um": links.search_range_um, "solver": links.solver, **links.foresight._asdict()}
         tables = trace_lineage(
             objects,
             links.tracks,

@@ -10,7 +10,7 @@ to one of the daughters. `lineage` cuts them.
 import contextlib
 import gc
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from cytolapse.foresight import NOTHING, Foresight, Onward, expected_steps, measure_company, measure_steadiness
 from cytolapse.tables import empty_table, typed
 
 logger = logging.getLogger(__name__)
@@ -57,15 +58,15 @@ class Links(NamedTuple):
     solver : {'trackpy', 'assignment', 'none'}
         'assignment' where trackpy gave up on a crowded field, 'none' where
         there was nothing to link.
-    steadiness : float
-        Part of its last step that a cell was expected to go on by, 0 to 1; 0
-        where nothing was foreseen.
+    foresight : Foresight
+        What steps were expected to say of the next ones; `NOTHING` where
+        nothing was foreseen.
     """
 
     tracks: pd.DataFrame
     search_range_um: float
     solver: str
-    steadiness: float
+    foresight: Foresight
 
 
 def link_cells(
@@ -77,8 +78,9 @@ def link_cells(
     leaving a cell alone costs the square of the search range [1]_. Where a
     crowded field defeats trackpy, the same sum is made least by an assignment
     solver. Where the tracks show that cells move steadily, and far enough to
-    matter, they are linked anew from where each is expected
-    (`measure_steadiness`). Divisions are not known here.
+    matter, they are linked anew from where each is expected: on by part of its
+    last step (`measure_steadiness`), or of the last steps of those around it
+    where it has made none (`measure_company`). Divisions are not known here.
 
     Parameters
     ----------
@@ -114,24 +116,30 @@ def link_cells(
         raise ValueError(f"search_range_um is {search_range_um} um; it must be above 0, or null to have it measured")
     points = _link_points(objects, shape_weight)
     if points.empty:
-        return Links(empty_table("tracks"), 0.0, "none", 0.0)
+        return Links(empty_table("tracks"), 0.0, "none", NOTHING)
     coordinates = [column for column in points.columns if column not in ("frame", "label")]
     if search_range_um is None:
         search_range_um = measure_search_range(points["frame"].to_numpy(), points[coordinates].to_numpy())
         logger.info("search range measured as %.3g um", search_range_um)
-    track, solver, steadiness = np.arange(len(points)), "none", 0.0
+    track, solver, foresight = np.arange(len(points)), "none", NOTHING
     if points["frame"].nunique() > 1:
         how = {"search_range_um": search_range_um, "memory_frames": memory_frames}
-        track, solver = _link_points_by_trackpy(points, coordinates, **how, steadiness=0.0)
+        track, solver = _link_points_by_trackpy(points, coordinates, **how, foresight=NOTHING)
         for _ in range(_ROUNDS):
-            found, step_um = measure_steadiness(points["frame"].to_numpy(), points[["y", "x"]].to_numpy(), track)
-            if found * step_um < _WORTH_FORESEEING * search_range_um or found < steadiness + _STEADIER:
+            seen = points["frame"].to_numpy(), points[["y", "x"]].to_numpy(), track
+            steadiness, step_um = measure_steadiness(*seen)
+            worth = steadiness * step_um >= _WORTH_FORESEEING * search_range_um
+            if not worth or steadiness < foresight.steadiness + _STEADIER:
                 break
-            steadiness = found
-            logger.info("cells go on by %.2f of their last step; linked anew from where they are expected", steadiness)
-            track, solver = _link_points_by_trackpy(points, coordinates, **how, steadiness=steadiness)
+            foresight = Foresight(steadiness, measure_company(*seen))
+            logger.info(
+                "cells go on by %.2f of their last step, and by %.2f of their neighbours'; linked anew from where they "
+                "are expected",
+                *foresight,
+            )
+            track, solver = _link_points_by_trackpy(points, coordinates, **how, foresight=foresight)
     tracks = points[["frame", "label"]].assign(track=_numbered_by_start(points, track))
-    return Links(typed("tracks", tracks), float(search_range_um), solver, steadiness)
+    return Links(typed("tracks", tracks), float(search_range_um), solver, foresight)
 
 
 def _link_points(objects: pd.DataFrame, shape_weight: float) -> pd.DataFrame:
@@ -223,37 +231,6 @@ def measure_search_range(frame: np.ndarray, coordinates: np.ndarray) -> float:
     return float(np.clip(typical, neighbour / 3, neighbour)) or 1.0
 
 
-def measure_steadiness(frame: np.ndarray, position_um: np.ndarray, track: np.ndarray) -> tuple[float, float]:
-    """How much of its step from one frame to the next a cell repeats in the frame after.
-
-    The slope of a step on the one before, through 0: 1 for cells that move on
-    a line at one speed, 0 for cells that wander. It is the best factor to
-    foresee a step by. Places that are measured badly lower it.
-
-    Parameters
-    ----------
-    frame, track : int arrays of shape (n,)
-    position_um : array of shape (n, 2)
-        y and x.
-
-    Returns
-    -------
-    steadiness : float
-        0 to 1; 0 where no cell is seen in three frames in a row.
-    step_um : float
-        Root of the mean squared step of these cells.
-    """
-    order = np.lexsort((frame, track))
-    follows = (np.diff(track[order]) == 0) & (np.diff(frame[order]) == 1)
-    step = np.diff(position_um[order], axis=0)
-    twice = follows[1:] & follows[:-1]
-    before, after = step[:-1][twice], step[1:][twice]
-    squares = float((before**2).sum())
-    if not squares > 0:
-        return 0.0, 0.0
-    return float(np.clip((before * after).sum() / squares, 0, 1)), (squares / len(before)) ** 0.5
-
-
 def _mutual_distances(here: np.ndarray, there: np.ndarray) -> np.ndarray:
     """Distances between the points of two frames that are each other's nearest."""
     distance, nearest = cKDTree(there).query(here)
@@ -261,27 +238,8 @@ def _mutual_distances(here: np.ndarray, there: np.ndarray) -> np.ndarray:
     return distance[back[nearest] == np.arange(len(here))]
 
 
-class _Onward:
-    """Where cells are expected, for trackpy: on from where they were, by part of their last step."""
-
-    def __init__(self, steadiness: float) -> None:
-        self._steadiness = steadiness
-        self._last: dict[int, tuple[int, np.ndarray, np.ndarray]] = {}
-
-    def __call__(self, frame: int, cells: Iterable) -> list[np.ndarray]:
-        return [self._expected(frame, cell) for cell in cells]
-
-    def _expected(self, frame: int, cell) -> np.ndarray:
-        here = cell.pos[:2]
-        at, there, step = self._last.get(cell.track.id, (cell.t, here, np.zeros(2)))
-        if at < cell.t:
-            step = (here - there) / (cell.t - at)
-        self._last[cell.track.id] = cell.t, here, step
-        return np.concatenate([here + self._steadiness * step * (frame - cell.t), cell.pos[2:]])
-
-
 def _link_points_by_trackpy(
-    points: pd.DataFrame, coordinates: list[str], *, search_range_um: float, memory_frames: int, steadiness: float
+    points: pd.DataFrame, coordinates: list[str], *, search_range_um: float, memory_frames: int, foresight: Foresight
 ) -> tuple[np.ndarray, str]:
     import trackpy
 
@@ -293,7 +251,7 @@ def _link_points_by_trackpy(
                 search_range=search_range_um,
                 pos_columns=coordinates,
                 memory=memory_frames,
-                predictor=_Onward(steadiness) if steadiness > 0 else None,
+                predictor=Onward(foresight) if foresight.steadiness > 0 else None,
                 adaptive_stop=0.1 * search_range_um,
                 adaptive_step=0.9,
             )
@@ -303,7 +261,7 @@ def _link_points_by_trackpy(
         logger.warning(
             "trackpy gave up on a crowded field (%s); linked frame by frame with an assignment solver instead", error
         )
-        track = _link_points_by_assignment(points, coordinates, search_range_um, memory_frames, steadiness)
+        track = _link_points_by_assignment(points, coordinates, search_range_um, memory_frames, foresight)
         return track, "assignment"
 
 
@@ -324,19 +282,20 @@ def _no_garbage_collected() -> Iterator[None]:
 
 
 def _link_points_by_assignment(
-    points: pd.DataFrame, coordinates: list[str], search_range_um: float, memory_frames: int, steadiness: float
+    points: pd.DataFrame, coordinates: list[str], search_range_um: float, memory_frames: int, foresight: Foresight
 ) -> np.ndarray:
     """Tracks by one assignment a frame, the same sum made least as by trackpy."""
     frame, position = points["frame"].to_numpy(), points[coordinates].to_numpy()
     frames, first = np.unique(frame, return_index=True)
     track = np.empty(len(points), np.int64)
-    step = np.zeros((len(points), 2))
+    step = np.full((len(points), 2), np.nan)
     tracks = 0
     open_rows = np.empty(0, np.int64)
     for number, rows in zip(frames, np.split(np.arange(len(points)), first[1:]), strict=True):
         open_rows = open_rows[number - frame[open_rows] <= memory_frames + 1]
         expected = position[open_rows]
-        expected[:, :2] += steadiness * step[open_rows] * (number - frame[open_rows])[:, None]
+        onward = expected_steps(expected[:, :2], step[open_rows], foresight)
+        expected[:, :2] += onward * (number - frame[open_rows])[:, None]
         before, after = _assign(expected, position[rows], search_range_um)
         one, other = open_rows[before], rows[after]
         step[other] = (position[other, :2] - position[one, :2]) / (number - frame[one])[:, None]
