@@ -19,6 +19,10 @@ _REACH_LENGTHS = 3.0
 _LATE_FRAMES = 6
 # Scores are exp(-sum(z**2) / (2 * _TERMS)): one term at one standard deviation costs 12 %.
 _TERMS = 4
+# What divisions of a movie have in common is learned from so many that are beyond doubt, at least.
+_LEAST_DIVISIONS, _BEYOND_DOUBT = 8, 0.5
+# ln of the size that daughters come to varies by this much at least.
+_REGAINED_SD = 0.15
 
 
 class Divisions(NamedTuple):
@@ -119,9 +123,45 @@ def find_divisions(
             min_division_score=min_division_score,
         )
         return Divisions(*(values[chosen] for values in all_divisions))
-    return choose_divisions(
-        cells, all_divisions, min_daughter_frames=min_daughter_frames, min_division_score=min_division_score
-    )
+    least = {"min_daughter_frames": min_daughter_frames, "min_division_score": min_division_score}
+    clear = choose_divisions(cells, all_divisions, **{**least, "min_division_score": _BEYOND_DOUBT})
+    unusual = _unlike_others(cells, all_divisions, clear)
+    all_divisions = all_divisions._replace(score=score * np.exp(-(unusual**2) / (2 * _TERMS)))
+    return choose_divisions(cells, all_divisions, **least)
+
+
+def _unlike_others(cells: Cells, divisions: Divisions, clear: Divisions) -> np.ndarray:
+    """Deviation of what daughters grow to from what is usual at the same age in this movie; 0 where nothing is known.
+
+    How soon a nucleus unfolds, and how far cells grow in six frames, depends
+    on the cells and on the interval; that the pieces of a dead one hardly grow
+    does not, nor that what was cut in vain becomes as large as a whole.
+    """
+    usual, own = _regained(cells, clear), _regained(cells, divisions)
+    unusual = np.zeros(len(own))
+    age = np.isfinite(own).sum(axis=1)
+    for frames in range(1, _LATE_FRAMES + 1):
+        known = usual[np.isfinite(usual[:, frames - 1]), frames - 1]
+        if len(known) >= _LEAST_DIVISIONS:
+            median = np.median(known)
+            sd = max(1.4826 * np.median(np.abs(known - median)), _REGAINED_SD)
+            these = age == frames
+            unusual[these] = (own[these, frames - 1] - median) / sd
+    return unusual
+
+
+def _regained(cells: Cells, divisions: Divisions) -> np.ndarray:
+    """ln of both daughters' largest areas within 1 to 6 frames over the mother's of late; NaN from where one ends."""
+    area, last = cells.area_um2, cells.last[cells.track]
+    mother, sister, newborn = divisions[:3]
+    largest, regained = np.zeros((2, len(mother))), np.full((len(mother), _LATE_FRAMES), np.nan)
+    hers = _largest_of_late(cells, area, mother)
+    for later in range(_LATE_FRAMES):
+        rows = np.stack([sister, newborn]) + later
+        seen = (rows <= last[np.stack([sister, newborn])]).all(axis=0)
+        largest = np.maximum(largest, area[np.minimum(rows, len(area) - 1)])
+        regained[seen, later] = np.log(largest.sum(axis=0) / hers)[seen]
+    return regained
 
 
 def _candidates(
