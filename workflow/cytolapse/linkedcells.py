@@ -20,7 +20,8 @@ OBJECT_COLUMNS = [
     "flag_border",
 ]
 
-# Of the cells around one, these many nearest may have to do with it.
+# Of the cells around a round one, these many nearest may have to do with it; of those around a rod as many times
+# more as it is longer than wide, since that many lie side by side nearer than the one at its end.
 _NEIGHBOURS = 6
 
 
@@ -148,15 +149,16 @@ def rows_near(
     Returns
     -------
     place, row : int arrays
-        Pairs: index of the place, and a row near it; at most seven a place,
-        as a cell at that place is its own nearest.
+        Pairs: index of the place, and a row near it; of round cells at most
+        seven a place, as a cell at that place is its own nearest.
     """
     if not len(among) or not len(frame):
         return np.empty(0, np.int64), np.empty(0, np.int64)
     # Time as a third axis, on which frames are out of each other's reach: one tree serves the movie.
     apart_um = 2 * reach_um
     tree = cKDTree(np.column_stack([cells.frame[among] * apart_um, cells.position_um[among]]))
-    count = min(_NEIGHBOURS + 1, len(among))
+    elongation = float(np.median(cells.ellipse_um[:, 0] / cells.ellipse_um[:, 1]))
+    count = min(round(_NEIGHBOURS * elongation) + 1, len(among))
     distance, nearest = tree.query(
         np.column_stack([frame * apart_um, place_um]), k=np.arange(1, count + 1), distance_upper_bound=reach_um
     )
