@@ -103,9 +103,7 @@ def thresholds(folder: Path, cores: str) -> str:
                 config[part] = {name: value for name, value in config[part].items() if name == "ecoli"}
             (moved / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
             sheet = (folder / "experiments.tsv").read_text().splitlines(keepends=True)
-            (moved / "experiments.tsv").write_text(
-                "".join(line for line in sheet if line.split("\t")[0] not in others)
-            )
+            (moved / "experiments.tsv").write_text("".join(line for line in sheet if line.split("\t")[0] not in others))
             run(moved, cores)
         results = moved / "results/ecoli"
         cells, growth = pd.read_parquet(results / "cells.parquet"), pd.read_parquet(results / "growth.parquet")

@@ -66,8 +66,7 @@ def balance_as_markdown(found: dict[str, dict]) -> str:
     """The table of docs/method.md: recall and precision within one frame, and F1 behind them."""
     names = [name for name in SEQUENCES if name in found]
     lines = [["`min_division_score`", *(name.replace("_", ": ") for name in names)], ["---"] * (len(names) + 1)]
-    for least in map("{:g}".format, SCORES):
-        lines.append([least, *(_shown(found[name][least]) for name in names)])
+    lines += [[f"{least:g}", *(_shown(found[name][f"{least:g}"]) for name in names)] for least in SCORES]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 

@@ -65,7 +65,11 @@ def condensing(at_um, sizes_um2, *, number=0):
     return before + after
 
 
-UNFOLDING, PIECES, SWELLING = (20.0, 30.0, 40.0, 50.0, 55.0, 60.0), (20.0,) * 6, (20.0, 50.0, 100.0, 120.0, 130.0, 140.0)
+UNFOLDING, PIECES, SWELLING = (
+    (20.0, 30.0, 40.0, 50.0, 55.0, 60.0),
+    (20.0,) * 6,
+    (20.0, 50.0, 100.0, 120.0, 130.0, 140.0),
+)
 
 
 def score_among(tmp_path, others, sizes_um2, *, count):

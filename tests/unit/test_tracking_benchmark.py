@@ -250,3 +250,44 @@ def test_the_page_has_a_row_for_each_program_that_was_judged(sequence, tmp_path)
     assert text.count("| own: hela |") == 6
     assert "| own: hela | LapTrack | 1.000 / 1.000 | 1.000 / 1.000 | 1.000 / 1.000 | 1.000 | 1.000, 1.000" in text
     assert "| Cytolapse | 30,000 |" in text
+
+
+def test_divisions_get_fewer_the_higher_the_score_that_is_asked_for(tmp_path):
+    from balance import balance_as_markdown, balances
+    from sequences import Sequence, write_dense
+    from staged import staged
+    from trackers import Tracked
+
+    from cytolapse.simulation import Simulation, simulate_movie
+
+    colony = simulate_movie(Simulation(frames=17, height_px=80, width_px=80, founders=3), 2)
+    staged(tmp_path, colony)
+    seen = colony.cells.groupby("cell")["frame"].agg(["min", "max"])
+    parents = colony.lineage.set_index("cell")["parent"].fillna(0).astype(int)
+    tracks = {int(cell): (int(first), int(last), int(parents[cell])) for cell, first, last in seen.itertuples()}
+    write_dense(tmp_path / "truth/TRA", colony.labels, tracks, truth=True)
+    row = {"interval": 5, "division": "fission"}
+    colony_given = Sequence("given_ecoli", {}, lambda: [], tmp_path / "truth", row)
+    tables = (tmp_path / f"{name}.parquet" for name in ("tracks", "lineage", "repairs"))
+
+    found = balances(
+        [colony_given], {"given_ecoli": Tracked(tmp_path / "labels.tif", *tables, tmp_path / "ctc")}, tmp_path / "kept"
+    )
+
+    by_score = list(found["given_ecoli"].values())
+    counts = [each["divisions_found"] for each in by_score]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] > counts[-1]
+    assert by_score[2]["division_recall"] > 0.4
+    assert by_score[2]["division_F1"] == pytest.approx(by_score[2]["divisions_traccuracy"][1], abs=0.15)
+    recall, precision = by_score[0]["division_recall"], by_score[0]["division_precision"]
+    assert f"| 0.05 | {recall:.3f}, {precision:.3f}, " in balance_as_markdown(found)
+
+
+def test_the_balance_wants_the_movies_that_it_is_drawn_from(tmp_path):
+    from tracking import parts_of
+
+    (tmp_path / "results/hela/01").mkdir(parents=True)
+    (tmp_path / "results/hela/01/labels.tif").touch()
+
+    assert parts_of(["balance"], tmp_path) == ["own_hela", "given_sim", "given_ecoli", "balance"]
