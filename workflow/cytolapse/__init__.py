@@ -8,7 +8,7 @@ augmentation, networks, models, scaling, arithmetic, checkpoints, devices, predi
 diameters, segmentation, labeling, labels, thresholding, labelimages, exchange, engines,
 targets, progress, stills, learning, evaluation, judgement, holdout, starts, training,
 acceptance, illumination, shading, shapes, compartments, intensities, focus, drift,
-features, linking, linkedcells, merging, buds, divisions, fates, repairs, lineage, fits,
+features, foresight, linking, linkedcells, merging, buds, divisions, fates, repairs, lineage, fits,
 localrates, jumps, mitosis, cycles, outlines, growth, production, expression, analysis,
 families, population, collection, csvtables, controls, trackedlabels, exports, graphs,
 trees, overlays, wording, summaries, figures, report, rods, contacts, scenarios,
