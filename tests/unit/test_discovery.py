@@ -105,6 +105,19 @@ def test_a_position_of_a_folder_has_a_fingerprint_of_its_own(tmp_path):
     assert grown == overwritten
 
 
+def test_brackets_of_a_name_stand_for_themselves_where_nothing_else_matches(tmp_path):
+    touch(tmp_path / "Nacht 3 [übernacht] (1)/a[1].tif")
+    touch(tmp_path / "b1.tif")
+
+    assert list(find_movies("Nacht 3 [übernacht] (1)/*.tif", tmp_path, ["phase"]).values()) == [
+        MovieSource("Nacht 3 [übernacht] (1)/a[1].tif", None)
+    ]
+    assert list(find_movies("Nacht 3 [übernacht] (1)/a[1].tif", tmp_path, ["phase"])) == [
+        "Nacht_3___bernacht___1__a_1_"
+    ]
+    assert list(find_movies("b[1].tif", tmp_path, ["phase"])) == ["b1"]
+
+
 def test_without_a_wildcard_a_movie_is_named_by_its_file(tmp_path):
     touch(tmp_path / "data/night3/exp.tif")
 
