@@ -2,8 +2,8 @@
 
 The modules, in the order in which they may import each other: files, logs, cards,
 tables, provenance, planes, scales, png, tiff, omexml, micromanager, tiffnotes, nikon,
-zeiss, leica, omezarr, formats, positions, folders, writing, projections, axes, layouts,
-inspection, discovery, movies, masks, annotations, annotation_checks, crowding,
+zeiss, leica, omezarr, formats, spelling, positions, folders, writing, projections, axes,
+layouts, inspection, discovery, movies, masks, annotations, annotation_checks, crowding,
 augmentation, networks, models, scaling, checkpoints, devices, prediction, diameters,
 segmentation, labeling, labels, thresholding, labelimages, exchange, engines, targets,
 progress, learning, evaluation, judgement, holdout, starts, training, acceptance,
