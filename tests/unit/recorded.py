@@ -77,6 +77,7 @@ def read_all(info: dict, squeeze: bool = True) -> np.ndarray:
 def frames_folder(folder: Path, names: dict[str, np.ndarray]) -> Path:
     folder.mkdir(exist_ok=True)
     for name, image in names.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         if name.endswith(".png"):
             write_png(folder / name, image)
         else:

@@ -70,11 +70,11 @@ NORMALISATION = {"kind": "percentile", "low": 1.0, "high": 99.8, "clip": [-1.0, 
         ("digest", None, "the digest of the tensors"),
         ("metrics", [], "an object of keys and values"),
         *(
-            ("normalisation", normalisation, "kind, the percentiles low and high")
+            ("normalisation", normalisation, "the kind percentile, the percentiles low and high")
             for normalisation in (
                 *(None, {}, {**NORMALISATION, "low": 99.9}, {**NORMALISATION, "clip": [1]}),
                 *({**NORMALISATION, "clip": [4, -1]}, {**NORMALISATION, "high": 101}),
-                {**NORMALISATION, "log_gain": "much"},
+                *({**NORMALISATION, "log_gain": "much"}, {**NORMALISATION, "kind": "zscore"}),
             )
         ),
     ],

@@ -56,6 +56,35 @@ def test_positions_in_one_folder_are_movies(tmp_path):
     }
 
 
+def test_a_position_keeps_its_name_when_another_comes_into_the_folder(tmp_path):
+    for t in (1, 2):
+        touch(tmp_path / f"data/exp/t{t:02d}xy02.tif")
+    before = find_movies("data/*", tmp_path, ["phase"])
+    alone = fingerprint(tmp_path / "data/exp", {}, "xy02", ["phase"])
+
+    for t in (1, 2):
+        touch(tmp_path / f"data/exp/t{t:02d}xy01.tif")
+    after = find_movies("data/*", tmp_path, ["phase"])
+
+    assert before == {"exp_xy02": MovieSource("data/exp", "xy02")}
+    assert after == {"exp_xy01": MovieSource("data/exp", "xy01")} | before
+    assert fingerprint(tmp_path / "data/exp", {}, "xy02", ["phase"]) == alone
+
+
+def test_frames_in_folders_of_their_own_are_found_and_a_new_one_is_seen(tmp_path):
+    for t in (1, 2):
+        for well in ("B02", "C03"):
+            touch(tmp_path / f"data/plate/TimePoint_{t}/ZStep_1/p_{well}_w1.TIF")
+
+    found, before = find_movies("data/*", tmp_path, ["w1"]), fingerprint(tmp_path / "data/plate", {}, "B02", ["w1"])
+    touch(tmp_path / "data/plate/TimePoint_2/ZStep_1/p_D04_w1.TIF")
+    touch(tmp_path / "data/plate/TimePoint_2/ZStep_2/p_B02_w1.TIF")
+
+    assert list(found) == ["plate_B02", "plate_C03"]
+    assert list(find_movies("data/*", tmp_path, ["w1"])) == ["plate_B02", "plate_C03", "plate_D04"]
+    assert fingerprint(tmp_path / "data/plate", {}, "B02", ["w1"]) != before
+
+
 def test_a_folder_that_cannot_be_listed_counts_as_one_movie(tmp_path, monkeypatch):
     touch(tmp_path / "data/exp/t1_s1.tif")
     monkeypatch.setattr("cytolapse.positions.os.scandir", Hiccup)
@@ -74,6 +103,19 @@ def test_a_position_of_a_folder_has_a_fingerprint_of_its_own(tmp_path):
 
     assert before[0] == overwritten[0] != overwritten[1] != before[1]
     assert grown == overwritten
+
+
+def test_brackets_of_a_name_stand_for_themselves_where_nothing_else_matches(tmp_path):
+    touch(tmp_path / "Nacht 3 [übernacht] (1)/a[1].tif")
+    touch(tmp_path / "b1.tif")
+
+    assert list(find_movies("Nacht 3 [übernacht] (1)/*.tif", tmp_path, ["phase"]).values()) == [
+        MovieSource("Nacht 3 [übernacht] (1)/a[1].tif", None)
+    ]
+    assert list(find_movies("Nacht 3 [übernacht] (1)/a[1].tif", tmp_path, ["phase"])) == [
+        "Nacht_3___bernacht___1__a_1_"
+    ]
+    assert list(find_movies("b[1].tif", tmp_path, ["phase"])) == ["b1"]
 
 
 def test_without_a_wildcard_a_movie_is_named_by_its_file(tmp_path):

@@ -272,7 +272,9 @@ def test_a_slice_that_is_there_twice_is_refused(tmp_path):
 def test_slices_without_a_number_of_a_frame_are_no_movie(tmp_path):
     folder = frames_folder(tmp_path / "m", {f"z{z}.tif": picture(z) for z in range(5)})
 
-    assert "are Z slices without a number of a frame (as in z0): one Z stack is no movie" in refusal(folder, z="max")
+    assert "are Z slices without a number of a frame (as in z0.tif): one Z stack is no movie" in refusal(
+        folder, z="max"
+    )
     timed = frames_folder(tmp_path / "timed", {f"t0z{z}.tif": picture(z) for z in range(5)})
     assert accepted(timed, z="max")["frames"] == 1
 
@@ -308,6 +310,88 @@ def test_a_position_of_a_folder_is_laid_out_alone(tmp_path):
     assert "the files are of several positions (xy0003, xy0011); run again where some came during the run" in refusal(
         folder, ("c1", "c2")
     )
+
+
+TIMES_H = (0, 2, 4.5, 30)
+ELAPSED = ("00d00h00m", "00d02h00m", "00d04h30m", "01d06h00m")
+DATED = ("2024y02m28d_23h00m", "2024y02m29d_01h00m", "2024y02m29d_03h30m", "2024y03m01d_05h00m")
+
+
+@pytest.mark.parametrize("times", [ELAPSED, DATED])
+def test_times_in_the_names_of_incucyte_are_the_movies_times(tmp_path, times):
+    names = {f"Phase_exp7_B3_1_{time}.tif": picture(t) for t, time in enumerate(times)}
+    names |= {f"Green_exp7_B3_1_{times[t]}.tif": picture(t, 1) for t in (0, 2)}
+    folder = frames_folder(tmp_path / "m", names)
+
+    info = accepted(folder, ("Phase", "Green"), stated=("pixel_size_um",))
+
+    assert info["time_h"] == list(TIMES_H)
+    assert info["frame_interval_min"] == 150
+    assert info["acquired"]["Green"] == [True, False, True, False]
+    assert info["warnings"] == [
+        "the times in the names are uneven, 120 to 1530 min apart: taken as they are; where files are missing, copy "
+        "them again"
+    ]
+    with open_movie(info) as movie:
+        np.testing.assert_array_equal(movie.read(2, "Green"), picture(2, 1))
+
+
+def test_even_times_in_names_are_an_interval(tmp_path):
+    names = {f"B3_1_00d{h:02d}h30m.tif": picture(h) for h in range(4)}
+
+    info = accepted(frames_folder(tmp_path / "m", names), stated=("pixel_size_um",))
+
+    assert (info["time_h"], info["frame_interval_min"], info["warnings"]) == ([0, 1, 2, 3], 60, [])
+
+
+def test_a_reporter_at_times_of_its_own_is_refused_with_the_times(tmp_path):
+    names = {f"phase_{h:02d}h00m.tif": picture(h) for h in range(3)}
+    names |= {f"gfp_{h:02d}h05m.tif": picture(h) for h in range(3)}
+
+    reason = refusal(frames_folder(tmp_path / "m", names), ("phase", "gfp"))
+
+    assert "'gfp' has files for the frames 0 d 0 h 5 min, 0 d 1 h 5 min, 0 d 2 h 5 min, the segmented" in reason
+
+
+def test_a_time_in_a_name_beside_the_number_of_the_frame_is_none_where_it_stays(tmp_path):
+    folder = frames_folder(tmp_path / "m", {f"begun_12h30m_t{t}.tif": picture(t) for t in range(3)})
+
+    info = accepted(folder)
+
+    assert info["time_h"] is None
+    np.testing.assert_array_equal(read_all(info), stack(3))
+
+
+def test_a_folder_a_frame_of_metaxpress_is_read_without_its_thumbnails(tmp_path):
+    guid = "E6F03D5B-5C60-45F2-B3B8-A2D2E9E7{:04X}"
+    names = {
+        f"TimePoint_{t + 1}/p_B03_s1_w{c + 1}{guid.format(7 * t + c)}.tif": picture(t, c)
+        for t in range(11)
+        for c in (0, 1)
+    }
+    names |= {f"TimePoint_{t + 1}/p_B03_s1_w1_thumb{guid.format(90 + t)}.tif": picture(0) for t in range(11)}
+    folder = frames_folder(tmp_path / "m", names)
+    (folder / "TimePoint_3/notes").mkdir()
+
+    info = accepted(folder, ("w1", "w2"))
+
+    assert (info["frames"], info["warnings"]) == (11, [])
+    with open_movie(info) as movie:
+        np.testing.assert_array_equal(movie.read(10, "w2"), picture(10, 1))
+        np.testing.assert_array_equal(movie.read(1, "w1"), picture(1))
+
+
+def test_folders_of_slices_in_folders_of_frames_are_projected(tmp_path):
+    names, truth = z_names("TimePoint_{t}/ZStep_{z}/p_B03_s1_w{w}.TIF")
+    folder = frames_folder(tmp_path / "m", names)
+
+    np.testing.assert_array_equal(read_all(accepted(folder, ("w1", "w2"), z="max"), squeeze=False), truth.max(axis=2))
+
+
+def test_a_frame_counted_by_its_folder_and_its_name_is_the_same(tmp_path):
+    names = {f"timepoint{t}/proto_t{t}_C05_s0_w0_z0.tif": picture(t) for t in range(3)}
+
+    np.testing.assert_array_equal(read_all(accepted(frames_folder(tmp_path / "m", names), ("w0",))), stack(3))
 
 
 def test_a_reporter_that_goes_on_longer_is_refused(tmp_path):
@@ -357,9 +441,12 @@ def test_names_without_numbers_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("pattern", "finding"),
     [
-        ("z{a}_s{b}.tif", "are of several positions; put each position into a folder of its own"),
-        ("t{a}_c{b}.tif", "are of several channels; name the channels in config/experiments.tsv as the files do"),
-        ("{a}_{b}.tif", "2 numbers change in the file names (as in 0_0); put t before the frame's number"),
+        ("z{a}_s{b}.tif", "are of several positions (as in z0_s0.tif); put each position into a folder of its own"),
+        (
+            "t{a}_c{b}.tif",
+            "are of several channels (as in t0_c0.tif); name the channels in config/experiments.tsv as the files do",
+        ),
+        ("{a}_{b}.tif", "have 2 numbers that change in their names (as in 0_0.tif); put t before the frame's number"),
     ],
 )
 def test_a_second_number_that_changes_is_refused(tmp_path, pattern, finding):

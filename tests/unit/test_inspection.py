@@ -34,6 +34,15 @@ def test_a_pixel_size_that_nobody_states_is_refused_with_the_column(tmp_path):
     )
 
 
+def test_pixel_size_and_interval_that_nobody_states_are_said_at_once(tmp_path):
+    write_tiff(tmp_path / "m.tif", stack(), imagej=True, metadata={"axes": "TYX"})
+
+    assert (
+        "does not say the size of a pixel nor the time between frames; state both in config/experiments.tsv (columns "
+        "pixel_size_um and frame_interval_min)" in refusal(tmp_path / "m.tif", stated=[])
+    )
+
+
 def test_an_interval_that_nobody_states_is_refused_with_the_column(tmp_path):
     write_tiff(tmp_path / "m.tif", stack(), metadata={"axes": "TYX"})
 

@@ -316,11 +316,6 @@ def test_limits_of_nothing_are_refused(planes):
         normalisation_limits(planes, NORMALISATION)
 
 
-def test_an_unknown_kind_of_normalisation_is_refused():
-    with pytest.raises(ValueError, match="normalisation is of kind 'zscore', .* has 'percentile'"):
-        normalisation_limits([np.ones((2, 2))], {"kind": "zscore"})
-
-
 def test_compression_lifts_what_is_dark_and_leaves_0_and_1():
     image = torch.tensor([-0.03, 0.0, 0.03, 1.0, 4.0])
 

@@ -70,8 +70,6 @@ def test_positions_are_in_natural_order_and_strangers_apart():
 @pytest.mark.parametrize(
     ("names", "channels"),
     [
-        # One position, which may be in the names.
-        (["t1_xy01.tif", "t2_xy01.tif"], ["phase"]),
         # The only number that changes counts frames, whatever letter is before it.
         (["s001.tif", "s002.tif", "s003.tif"], ["phase"]),
         (["exp_P1.tif", "exp_P2.tif"], ["phase"]),
@@ -86,6 +84,30 @@ def test_positions_are_in_natural_order_and_strangers_apart():
 )
 def test_what_marks_no_position_stays_together(names, channels):
     assert split_positions(names, channels) == {None: names}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "mark", "key", "other"),
+    [
+        ("t{t}_{mark}.tif", "xy01", "xy01", "xy02"),
+        ("exp7_w1GFP_{mark}_t{t}.TIF", "s2", "s2", "s1"),
+        ("plate_{mark}_t{t}.tif", "B03_s1", "B03_s1", "B03_s2"),
+        ("plate_{mark}_t{t}.tif", "B03_s1", "B03_s1", "C05_s1"),
+        ("x-{mark}_t{t}.tif", "P1-B03", "P1_B03", "P2-C04"),
+        ("{mark}p01-ch1sk{t}fk1fl1.tiff", "r02c03f01", "r02c03f01", "r02c04f01"),
+    ],
+)
+def test_a_single_position_is_named_as_it_will_be_when_another_comes(pattern, mark, key, other):
+    names, others = ([pattern.format(t=t, mark=of) for t in (1, 2)] for of in (mark, other))
+
+    assert split_positions(names, ["phase"]) == {key: names}
+    assert split_positions([*names, *others], ["phase"])[key] == names
+
+
+def test_what_has_no_mark_belongs_to_the_only_position():
+    names = ["xy01_phase_t1.tif", "xy01_phase_t2.tif", "dna.tif"]
+
+    assert split_positions(names, ["phase", "dna"]) == {"xy01": names}
 
 
 def test_wells_of_row_c_are_told_from_channels_by_the_named_ones():

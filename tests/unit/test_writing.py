@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from recorded import accepted, frames_folder, inspect, picture, refusal, stack, write_tiff
+from recorded import accepted, frames_folder, inspect, ome_xml, picture, refusal, stack, write_tiff
 from test_omezarr import write_image
 
 from cytolapse.tiff import TiffPlanes
@@ -78,6 +78,38 @@ def test_what_else_is_wrong_with_a_file_that_grows_is_said_too(tmp_path, monkeyp
 
     assert "is still being written: " in reason
     assert re.search(r"when it is acquired and copied whole \(movie .*t2\.tif: .*\)$", reason)
+
+
+def file_set(folder: Path) -> list[Path]:
+    """An OME-TIFF over two files, a channel each."""
+    names = ("a_MMStack_Pos0.ome.tif", "a_MMStack_Pos0_1.ome.tif")
+    blocks = "".join(
+        f'<TiffData IFD="{t}" FirstT="{t}" FirstC="{c}"><UUID FileName="{name}">1</UUID></TiffData>'
+        for c, name in enumerate(names)
+        for t in range(3)
+    )
+    for c, name in enumerate(names):
+        write_tiff(folder / name, stack(3, 2)[:, c], metadata=None, description=ome_xml(blocks).encode())
+    return [folder / name for name in names]
+
+
+def test_another_file_of_a_set_that_grows_while_it_is_looked_at_is_seen(tmp_path, monkeypatch):
+    first, second = file_set(tmp_path)
+    sizes = first.stat().st_size + second.stat().st_size
+    while_looked_at(monkeypatch, lambda: append(second, b"more"))
+
+    assert f"is still being written: {sizes} bytes became {sizes + 4} while" in refusal(first, ("a", "b"))
+    accepted(first, ("a", "b"))
+
+
+def test_a_set_is_as_new_as_its_newest_file(tmp_path):
+    first, second = file_set(tmp_path)
+    second.write_bytes(second.read_bytes()[:-3000])
+    age(first, minutes=11)
+
+    assert "it was last written to at" in inspect(first, ("a", "b"))["reason"]
+    age(second, minutes=11)
+    assert "it was last written to at" not in inspect(first, ("a", "b"))["reason"]
 
 
 def test_other_files_of_a_folder_may_change_while_it_is_looked_at(tmp_path, monkeypatch):

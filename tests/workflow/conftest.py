@@ -5,8 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-import tifffile
-from project import REPOSITORY, SMALL, Project
+from project import REPOSITORY, SMALL, Project, write_folder
 
 from cytolapse.simulation import simulate_movie, write_annotations, write_movie
 
@@ -25,13 +24,6 @@ CONFIG = {
     },
     "train": {"steps": 4, "steps_held_out": 2, "crop_px": 64, "batch_crops": 2, "floor_roc_area": 0, "threads": 1},
 }
-
-
-def write_folder(folder: Path, seed: int) -> None:
-    """A movie as a folder of one file a frame."""
-    folder.mkdir(parents=True)
-    for frame, planes in enumerate(simulate_movie(SMALL, seed).movie):
-        tifffile.imwrite(folder / f"t{frame:03d}.tif", planes[0])
 
 
 def make_project(folder: Path) -> Project:

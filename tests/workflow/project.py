@@ -13,7 +13,7 @@ import numpy as np
 import tifffile
 import yaml
 
-from cytolapse.simulation import Simulation
+from cytolapse.simulation import Simulation, simulate_movie
 
 REPOSITORY = Path(__file__).parents[2]
 SMALL = Simulation(frames=5, height_px=96, width_px=96, founders=3)
@@ -91,6 +91,13 @@ class Project:
         """The same project elsewhere, with all its times and what Snakemake remembers."""
         shutil.copytree(self.folder, folder, symlinks=True)
         return Project(folder)
+
+
+def write_folder(folder: Path, seed: int, position: str = "") -> None:
+    """A movie as a folder of one file a frame, or one more position in such a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for frame, planes in enumerate(simulate_movie(SMALL, seed).movie):
+        tifffile.imwrite(folder / f"t{frame:03d}{position}.tif", planes[0])
 
 
 def darkened(path: Path) -> None:

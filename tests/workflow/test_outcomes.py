@@ -84,14 +84,16 @@ def damage(path: Path) -> None:
 
 def test_a_movie_that_cannot_be_processed_is_named_and_costs_the_others_nothing(project):
     damage(project.folder / "movies/b.tif")
+    (project.folder / "movies/link.tif").symlink_to("/gone/c.tif")
 
     run = project.snakemake()
 
     assert run.code != 0
-    assert "1 movie(s) could not be processed" in run.text
+    assert "2 movie(s) could not be processed" in run.text
     assert "experiment rods, movie b:" in run.text
+    assert "movie movies/link.tif: is a link to /gone/c.tif, where there is nothing; restore that" in run.text
     movies = pd.read_parquet(project.folder / "results/rods/movies.parquet").set_index("movie")
-    assert movies["status"].to_dict() == {"a": "done", "b": "refused"}
+    assert movies["status"].to_dict() == {"a": "done", "b": "refused", "link": "refused"}
     assert "b.tif" in movies.loc["b", "reason"]
     cells = pd.read_parquet(project.folder / "results/rods/cells.parquet")
     assert set(cells["movie"]) == {"a"}

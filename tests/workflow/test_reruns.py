@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import tifffile
-from project import SMALL, Project, darkened
+from project import SMALL, Project, darkened, write_folder
 
 from cytolapse.simulation import simulate_movie, write_annotations, write_movie
 
@@ -43,6 +43,19 @@ def test_a_new_movie_runs_its_own_chain_and_the_tables_of_its_experiment(project
     movies = pd.read_parquet(project.folder / "results/rods/movies.parquet")
     assert movies["movie"].tolist() == ["a", "b", "d"]
     assert project.would_run() == Counter()
+
+
+def test_another_position_in_a_folder_runs_its_own_chain_alone(project):
+    for position, seed in (("xy01", 4), ("xy02", 5)):
+        write_folder(project.folder / "folders/chip", seed, position)
+
+        run = project.snakemake()
+
+        assert run.code == 0, run.text
+        assert run.rules == Counter(CHAIN)
+        assert "its movie is gone" not in run.text
+    movies = pd.read_parquet(project.folder / "results/drawn/movies.parquet").set_index("movie")
+    assert movies["position"].dropna().to_dict() == {"chip_xy01": "xy01", "chip_xy02": "xy02"}
 
 
 def test_a_touched_movie_runs_nothing(project):

@@ -79,7 +79,7 @@ def _between(lowest: float, highest: float) -> Callable[[object], bool]:
 
 
 def _is_normalisation(value: object) -> bool:
-    if not isinstance(value, Mapping) or not isinstance(value.get("kind"), str):
+    if not isinstance(value, Mapping) or value.get("kind") != "percentile":
         return False
     clip, percent = value.get("clip"), _between(0, 100)
     if not (isinstance(clip, list) and len(clip) == 2 and all(map(_between(-1e6, 1e6), clip)) and clip[0] < clip[1]):
@@ -93,7 +93,10 @@ _WANTED: dict[str, tuple[Callable[[object], bool], str]] = {
     "architecture": (lambda value: isinstance(value, str), "a name"),
     "channels": (lambda value: isinstance(value, int) and _between(1, 100)(value), "a whole number from 1 to 100"),
     "classes": (lambda value: value == list(CLASSES), f"the list {json.dumps(CLASSES)}"),
-    "normalisation": (_is_normalisation, "kind, the percentiles low and high, clip (two limits), and log_gain"),
+    "normalisation": (
+        _is_normalisation,
+        "the kind percentile, the percentiles low and high, clip (two limits), and log_gain",
+    ),
     "pixel_size_um": (lambda value: value is None or _between(1e-6, 1e6)(value), "null, or micrometres above 0"),
     "cell_area_px": (_between(1e-3, 1e9), "a number of pixels above 0"),
     "scale": (_between(0.1, 2), "a number from 0.1 to 2"),

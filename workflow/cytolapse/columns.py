@@ -198,7 +198,7 @@ TABLES: dict[str, tuple[str, list[Column]]] = {
                 TEXT,
                 "",
                 "stage position (site): as in movies.tsv, else by the movie's name, else its number within the file or "
-                "its mark in the names of a folder's files; null where there is one only",
+                "its mark in the names of a folder's files; null where there is none",
             ),
             Column(
                 "well", TEXT, "", "well of the plate, as in movies.tsv, else by the movie's name; null where not given"

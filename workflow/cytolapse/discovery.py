@@ -55,7 +55,8 @@ def find_movies(
     ----------
     pattern : str
         A glob for files or folders ('**' for any depth), or a text file (.txt)
-        with one path or glob a line, '#' before comments.
+        with one path or glob a line, '#' before comments. Brackets stand for
+        themselves where nothing matches otherwise.
     root : path
         What relative paths are relative to.
     channels : sequence of str
@@ -115,7 +116,11 @@ def _matches(pattern: str, root: Path) -> Iterator[tuple[str, str]]:
     pattern = pattern.rstrip("/")
     fixed = _fixed_part(pattern)
     names_ending = re.search(r"\.[A-Za-z0-9]+$", pattern) is not None
-    for path in sorted(glob.iglob(pattern, root_dir=root, recursive=True), key=natural_key):
+    found = glob.glob(pattern, root_dir=root, recursive=True)
+    if not found:
+        # A folder may be called 'night [2]', which as a glob is 'night 2'.
+        found = glob.glob(pattern.replace("[", "[[]"), root_dir=root, recursive=True)
+    for path in sorted(found, key=natural_key):
         is_folder = os.path.isdir(root / path)
         if not is_folder and not names_ending and _NEVER_MOVIES.search(path):
             continue

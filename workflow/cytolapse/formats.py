@@ -3,8 +3,10 @@
 Each format's library is imported where its first file is opened.
 """
 
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from cytolapse.omexml import ome_files, ome_positions
@@ -116,6 +118,18 @@ def describe(planes: Planes) -> list[Described]:
     return [Described("plain", "I", (1,), (0,))]
 
 
+@contextmanager
+def _without_complaints() -> Iterator[None]:
+    """Keep tifffile's words on damaged files, which name none, from whoever plans a thousand movies."""
+    complaints = logging.getLogger("tifffile")
+    level = complaints.level
+    complaints.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        complaints.setLevel(level)
+
+
 def look_inside(path: str | os.PathLike) -> tuple[int, list[str]] | None:
     """How many movies begin in a file, and which other files of its folder belong to them.
 
@@ -133,7 +147,7 @@ def look_inside(path: str | os.PathLike) -> tuple[int, list[str]] | None:
     if format_of(path) is None:
         return 1, []
     try:
-        with open_planes(path) as planes:
+        with _without_complaints(), open_planes(path) as planes:
             if isinstance(planes, ContainerPlanes):
                 return planes.positions, []
             return (ome_positions(planes), ome_files(planes)) if planes.tif.is_ome else (1, [])

@@ -318,10 +318,13 @@ def _scales(layout: Layout, info: Mapping, stated: Sequence[str]) -> dict:
     interval_min = described.frame_interval_min
     if interval_min is None and time_h is not None and layout.frames > 1:
         interval_min = float(np.median(np.diff(time_h)) * 60)
+    missing = {}
     if described.pixel_size_um is None and "pixel_size_um" not in stated:
-        raise MovieRefused(_not_stated(layout, "the size of a pixel", "pixel_size_um"))
+        missing["pixel_size_um"] = "the size of a pixel"
     if interval_min is None and "frame_interval_min" not in stated and layout.frames > 1:
-        raise MovieRefused(_not_stated(layout, "the time between frames", "frame_interval_min"))
+        missing["frame_interval_min"] = "the time between frames"
+    if missing:
+        raise _not_stated(layout, missing)
     exposure_ms = dict.fromkeys(layout.channels)
     if layout.kind != "channel_stacks":
         exposure_ms = {channel: described.exposure_ms.get(c) for c, channel in enumerate(layout.channels)}
@@ -333,9 +336,14 @@ def _scales(layout: Layout, info: Mapping, stated: Sequence[str]) -> dict:
     }
 
 
-def _not_stated(layout: Layout, quantity: str, column: str) -> str:
+def _not_stated(layout: Layout, missing: Mapping[str, str]) -> MovieRefused:
+    """The refusal of a movie that lacks scales, by the columns that mend it."""
     noted = f" ({'; '.join(layout.described.warnings)})" if layout.described.warnings else ""
-    return f"movie {layout.path}: does not say {quantity}{noted}; state it in {SHEET} (column {column})"
+    state = "state it" if len(missing) == 1 else "state both"
+    columns = f"column{'s' * (len(missing) > 1)} {' and '.join(missing)}"
+    return MovieRefused(
+        f"movie {layout.path}: does not say {' nor '.join(missing.values())}{noted}; {state} in {SHEET} ({columns})"
+    )
 
 
 def _time_stamps(described: Described, channel: int, layout: Layout) -> list[float] | None:

@@ -143,18 +143,18 @@ def _lay_out_folder(info: Mapping, on_error: ExitStack) -> Layout:
     path, channels = info["path"], info["channels"]
     if info["files"] is None:
         found = lay_out_folder(path, channels, info["segment_channel"], info["position"])
-        kind, files, warnings = found.kind, found.files, found.warnings
+        kind, files, time_h, warnings = found.kind, found.files, found.time_h, found.warnings
     else:
-        kind, files, warnings = info["layout"], info["files"], []
+        kind, files, time_h, warnings = info["layout"], info["files"], None, []
     layout = Layout(kind, path, channels, 0, Described("plain", "", (), ()), files=files, warnings=warnings)
     if kind == "channel_stacks":
         _open_stacks(layout, info, on_error)
     else:
-        _open_images(layout, info)
+        _open_images(layout, info, time_h)
     return layout
 
 
-def _open_images(layout: Layout, info: Mapping) -> None:
+def _open_images(layout: Layout, info: Mapping, time_h: Sequence[float] | None) -> None:
     """Find the pages of a folder of images by what the first file of the segmented channel is like."""
     path, files, channels = layout.path, layout.files, layout.channels
     first = next(name for frame in files[info["segment_channel"]] for name in frame if name)
@@ -176,8 +176,13 @@ def _open_images(layout: Layout, info: Mapping) -> None:
             [None if name is None else (name, page) for name in frame for page in own] for frame in files[channel]
         ]
     _take_slices(layout, max(named, inside), info)
-    # What single images say of time (an interval of 0, one time stamp) is not the movie's.
-    described.time_h = {}
+    # What single images say of time (an interval of 0, one time stamp) is not the movie's; their names may.
+    described.time_h = {
+        (frame, number): hours
+        for number, channel in enumerate(channels)
+        for frame, hours in enumerate(time_h or ())
+        if any(files[channel][frame])
+    }
     described.exposure_ms = {}
     read_micromanager_folder(path, channels, files, described)
     layout.warnings += described.warnings

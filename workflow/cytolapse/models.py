@@ -277,7 +277,7 @@ def normalisation_limits(planes: Iterable[np.ndarray], normalisation: Mapping[st
         sample. Of a large plane every n-th pixel is taken. Pixels that are
         not numbers do not count.
     normalisation : mapping
-        Of the model: 'kind', 'low' and 'high' (percentiles).
+        Of the model: 'low' and 'high' (percentiles).
 
     Returns
     -------
@@ -287,12 +287,8 @@ def normalisation_limits(planes: Iterable[np.ndarray], normalisation: Mapping[st
     Raises
     ------
     ValueError
-        If the kind is not known, or no pixel is a number.
+        If no pixel is a number.
     """
-    if normalisation["kind"] != "percentile":
-        raise ValueError(
-            f"normalisation is of kind {normalisation['kind']!r}, this version of Cytolapse has 'percentile'"
-        )
     samples = [_sample(plane) for plane in planes]
     pooled = np.concatenate(samples) if samples else np.empty(0, np.float32)
     if not pooled.size:

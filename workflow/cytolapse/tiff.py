@@ -15,6 +15,7 @@ from cytolapse.planes import (
     MovieIncomplete,
     MovieRefused,
     Planes,
+    access_failed,
     check_dtype,
     check_size,
     decoding_failed,
@@ -49,6 +50,8 @@ class TiffPlanes(Planes):
         self._size = os.path.getsize(path)
         try:
             self.tif = tifffile.TiffFile(path)
+        except PermissionError as error:
+            raise access_failed(self.name, error) from error
         # tifffile raises a dozen kinds of errors on damaged files (struct, index, type, its own).
         except Exception as error:
             pass_on(error)

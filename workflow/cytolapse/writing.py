@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple
 
+from cytolapse.formats import look_inside
 from cytolapse.planes import MovieIncomplete, MovieRefused
 from cytolapse.positions import movie_files
 
@@ -34,7 +35,8 @@ def unchanged(
     Parameters
     ----------
     path : path
-        A file, or a folder with the files that make it a movie.
+        A file with those that its movie is spread over, or a folder with the
+        files that make it a movie.
     position, channels
         As in `discovery.find_movies`: other positions of a folder may grow.
 
@@ -45,7 +47,7 @@ def unchanged(
         block than before it; else what the block raises, with the time of the
         last change where planes are missing and that was a short while ago.
     """
-    look = partial(_state, path, position, channels)
+    look = partial(_state, path, position, channels, _rest_of_set(path))
     before = look()
     try:
         yield
@@ -80,12 +82,23 @@ def _check_same(path: str | os.PathLike, before: _State, after: _State, finding:
     )
 
 
-def _state(path: str | os.PathLike, position: int | str | None, channels: Sequence[str]) -> _State:
+def _rest_of_set(path: str | os.PathLike) -> list[str]:
+    """Paths of the other files that a file says its movie is spread over."""
+    if os.path.isdir(path):
+        return []
+    # What keeps the file from being read is found, and said, by who looks at its planes.
+    with suppress(OSError):
+        _, names = look_inside(path) or (0, [])
+        return [os.path.join(os.path.dirname(path), name) for name in names]
+    return []
+
+
+def _state(path: str | os.PathLike, position: int | str | None, channels: Sequence[str], rest: Sequence[str]) -> _State:
     """Files, their bytes and the newest time of change; what cannot be looked at does not count."""
     stats = []
     with suppress(OSError):
         files = movie_files(path, position, channels)
-        for each in [path] if files is None else [os.path.join(path, name) for name in files]:
+        for each in [path, *rest] if files is None else [os.path.join(path, name) for name in files]:
             with suppress(OSError):
                 stats.append(os.stat(each))
     return _State(len(stats), sum(stat.st_size for stat in stats), max((s.st_mtime_ns for s in stats), default=0))

@@ -1,5 +1,6 @@
 """The checked plan, and what the rules look up in it."""
 
+import os
 from pathlib import Path
 
 from cytolapse.columns import EXPERIMENT_TABLES
@@ -47,6 +48,13 @@ def digest(script, *others):
 
 
 def movie_path(wildcards):
+    """Where a movie lies, as input; nothing where a link leads nowhere, which is for inspect to say."""
+    path = plan.source(wildcards.experiment, wildcards.movie).path
+    return path if os.path.exists(path) else []
+
+
+def inspected_path(wildcards, input):
+    """Untracked: the input and its fingerprint are."""
     return plan.source(wildcards.experiment, wildcards.movie).path
 
 
@@ -116,8 +124,9 @@ def light_fingerprints(wildcards):
 
 
 def movie_paths(wildcards):
-    """Where every movie of the experiment lies."""
-    return [plan.source(wildcards.experiment, movie).path for movie in movie_names(wildcards)]
+    """Where every movie of the experiment lies, but for links that lead nowhere."""
+    paths = (plan.source(wildcards.experiment, movie).path for movie in movie_names(wildcards))
+    return [path for path in paths if os.path.exists(path)]
 
 
 def label_images(wildcards):

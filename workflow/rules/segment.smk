@@ -18,6 +18,7 @@ rule inspect:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
+        path=inspected_path,
         fingerprint=movie_fingerprint,
         position=movie_position,
         axes=sheet("axes"),

@@ -7,7 +7,7 @@ open_log(snakemake.log[0])
 from cytolapse.inspection import inspect_movie, write_info
 
 info = inspect_movie(
-    snakemake.input.movie,
+    snakemake.params.path,
     position=snakemake.params.position,
     axes=snakemake.params.axes,
     channels=snakemake.params.channels,
