@@ -95,7 +95,9 @@ def test_pixels_that_are_not_square_are_said_and_not_used(tmp_path):
     path = ome_movie(tmp_path / "m.ome.tif", PhysicalSizeX=0.2, PhysicalSizeY=0.3)
 
     assert accepted(path)["warnings"] == ["its metadata say pixels of 0.3 x 0.2 um, which are not square: not used"]
-    assert "does not say the size of a pixel (its metadata say pixels of 0.3 x 0.2 um" in refusal(path, stated=("frame_interval_min",))
+    assert "does not say the size of a pixel (its metadata say pixels of 0.3 x 0.2 um" in refusal(
+        path, stated=("frame_interval_min",)
+    )
 
 
 def test_a_pixel_size_of_no_microscope_is_said_and_not_used(tmp_path):
