@@ -18,13 +18,15 @@ import pandas as pd
 import scores
 import tifffile
 from data import REPOSITORY, data_folder
-from tables import DOCS, matches
+from tablescores import matches
 
 from cytolapse.fits import LEAST_FIT_FRAMES, Fit, Track, believed_lag1, growth_rate
 from cytolapse.jumps import area_jumps
 from cytolapse.localrates import local_rates
 from cytolapse.shapes import measure_shapes
 from planning.settings import read_settings
+
+DOCS = REPOSITORY / "docs/accuracy.md"
 
 PIXEL_UM = 0.1
 HOURS_A_FRAME = 1 / 60

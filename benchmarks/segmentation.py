@@ -259,7 +259,7 @@ def as_markdown(results: list[dict]) -> str:
         row = [
             result["task"],
             result["network"],
-            result.get("views", 1),
+            result["views"],
             result["images"],
             result["start"] or "random weights",
         ]

@@ -10,11 +10,11 @@ from drawn import disks
 
 
 @pytest.fixture
-def tables(monkeypatch):
+def tablescores(monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
-    import tables
+    import tablescores
 
-    return tables
+    return tablescores
 
 
 def cells_with_noise(sd, lag1, tracks=120, frames=14):
@@ -42,57 +42,57 @@ def cells_with_noise(sd, lag1, tracks=120, frames=14):
 
 
 @pytest.mark.parametrize("lag1", [0.0, 0.55])
-def test_noise_is_found_whatever_the_offset_and_trend_of_a_track(tables, lag1):
-    noise = tables.size_noise(cells_with_noise(0.01, lag1), "area_um2")
+def test_noise_is_found_whatever_the_offset_and_trend_of_a_track(tablescores, lag1):
+    noise = tablescores.size_noise(cells_with_noise(0.01, lag1), "area_um2")
 
     assert noise.neighbours == pytest.approx(lag1, abs=0.08)
     assert noise.sd == pytest.approx(0.01, rel=0.15)
 
 
-def test_slow_noise_is_told_from_white_noise_and_so_the_bound_is_known(tables):
+def test_slow_noise_is_told_from_white_noise_and_so_the_bound_is_known(tablescores):
     cells = cells_with_noise(0.01, 0.8, tracks=600)
     cells["area_um2"] *= np.exp(np.random.default_rng(1).normal(0, 0.01, len(cells)))
 
-    noise = tables.size_noise(cells, "area_um2")
+    noise = tablescores.size_noise(cells, "area_um2")
 
     assert noise.white == pytest.approx(0.5, abs=0.11)
     assert noise.lag1 == pytest.approx(0.8, abs=0.1)
     assert noise.sd == pytest.approx(0.01 * math.sqrt(2), rel=0.15)
-    true = tables.Noise(0.01 * math.sqrt(2), 0.8, 0.5)
-    assert tables.rate_bound(10, 1.0, noise) == pytest.approx(tables.rate_bound(10, 1.0, true), rel=0.1)
+    true = tablescores.Noise(0.01 * math.sqrt(2), 0.8, 0.5)
+    assert tablescores.rate_bound(10, 1.0, noise) == pytest.approx(tablescores.rate_bound(10, 1.0, true), rel=0.1)
 
 
-def test_an_outline_of_another_thing_is_no_noise(tables):
+def test_an_outline_of_another_thing_is_no_noise(tablescores):
     cells = cells_with_noise(0.01, 0.0)
     cells.loc[::29, "area_um2"] *= 2
 
-    assert tables.size_noise(cells, "area_um2").sd == pytest.approx(0.01, rel=0.15)
+    assert tablescores.size_noise(cells, "area_um2").sd == pytest.approx(0.01, rel=0.15)
 
 
-def test_the_bound_of_white_noise_is_the_textbook_error_of_a_slope(tables):
+def test_the_bound_of_white_noise_is_the_textbook_error_of_a_slope(tablescores):
     hours = np.linspace(0, 2, 9)
 
-    bound = tables.rate_bound(9, 2.0, tables.Noise(0.02, 0.0, 0.0))
+    bound = tablescores.rate_bound(9, 2.0, tablescores.Noise(0.02, 0.0, 0.0))
 
     assert bound == pytest.approx(0.02 / math.sqrt(((hours - hours.mean()) ** 2).sum()))
-    assert tables.rate_bound(9, 2.0, tables.Noise(0.02, 0.6, 0.0)) > 1.3 * bound
+    assert tablescores.rate_bound(9, 2.0, tablescores.Noise(0.02, 0.6, 0.0)) > 1.3 * bound
 
 
-def test_cells_are_paired_where_each_covers_most_of_the_other(tables):
+def test_cells_are_paired_where_each_covers_most_of_the_other(tablescores):
     true = np.stack([disks((60, 90), (30, 25, 12), (30, 55, 12))] * 2)
     found = true.copy()
     found[0][found[0] == 1] = 7
     found[1] = np.where(true[1] > 0, 3, 0)  # two cells in one
 
-    pairs = tables.matches(found, true)
+    pairs = tablescores.matches(found, true)
 
     assert pairs.to_dict("records") == [{"label": 7, "cell": 1, "frame": 0}, {"label": 2, "cell": 2, "frame": 0}]
 
 
-def test_rates_are_judged_by_bias_error_over_its_bound_and_intervals(tables):
+def test_rates_are_judged_by_bias_error_over_its_bound_and_intervals(tablescores):
     rng = np.random.default_rng(1)
-    noise = tables.Noise(0.02, 0.0, 0.0)
-    bound = tables.rate_bound(10, 1.0, noise)
+    noise = tablescores.Noise(0.02, 0.0, 0.0)
+    bound = tablescores.rate_bound(10, 1.0, noise)
     error = rng.normal(0, 1.5 * bound, 4000)
     rates = pd.DataFrame(
         {
@@ -105,7 +105,7 @@ def test_rates_are_judged_by_bias_error_over_its_bound_and_intervals(tables):
         }
     )
 
-    judged = tables.judge_rates(rates, noise)
+    judged = tablescores.judge_rates(rates, noise)
 
     assert judged["tracks"] == 4000
     assert judged["bias"] == pytest.approx(0.02, abs=0.004)
@@ -115,7 +115,7 @@ def test_rates_are_judged_by_bias_error_over_its_bound_and_intervals(tables):
     assert judged["held"] == pytest.approx(0.897, abs=0.015)
 
 
-def test_light_is_judged_by_bias_error_and_intervals(tables):
+def test_light_is_judged_by_bias_error_and_intervals(tablescores):
     rng = np.random.default_rng(2)
     made = np.exp(rng.normal(0, 0.5, 4000))
     light = pd.DataFrame(
@@ -131,7 +131,7 @@ def test_light_is_judged_by_bias_error_and_intervals(tables):
         }
     )
 
-    judged = tables.judge_light(light)
+    judged = tablescores.judge_light(light)
 
     assert judged["mean"] == {"rows": 4000, "bias": pytest.approx(-0.1), "rms": pytest.approx(0.1)}
     assert judged["per_area"]["bias"] == pytest.approx(1 / 1.05 - 1, abs=0.002)
@@ -141,7 +141,7 @@ def test_light_is_judged_by_bias_error_and_intervals(tables):
     assert 0.8 < judged["production"]["held"] < 0.95
 
 
-def test_rates_of_odd_and_even_frames_of_clean_growth_agree(tables):
+def test_rates_of_odd_and_even_frames_of_clean_growth_agree(tablescores):
     import realgrowth
 
     hours = np.arange(40) / 60
@@ -156,13 +156,13 @@ def test_rates_of_odd_and_even_frames_of_clean_growth_agree(tables):
     assert float(rms.rstrip("%")) < 0.5
 
 
-def test_the_slope_of_an_adder_is_found_though_errors_tilt_it(tables):
+def test_the_slope_of_an_adder_is_found_though_errors_tilt_it(tablescores):
     rng = np.random.default_rng(3)
     cells = 4000
     born = rng.normal(10, 1, cells)
     divided = born + rng.normal(10, 1, cells)
     error, shared = rng.normal(0, 0.5, (2, cells))
-    parting = tables.SHARED_PARTING_VARIANCE
+    parting = tablescores.SHARED_PARTING_VARIANCE
     sizes = pd.DataFrame(
         {
             "size_birth": born + error,
@@ -176,7 +176,7 @@ def test_the_slope_of_an_adder_is_found_though_errors_tilt_it(tables):
     sizes["added_size_se"] = np.sqrt(2 * 0.5**2 + parting * sizes["added_size"] ** 2)
     truth = {"size_birth_true": born, "size_division_true": divided, "added_size_true": 10.0, "cycle_time_h_true": 1.0}
 
-    rule = tables.judge_rule(sizes.assign(**truth))
+    rule = tablescores.judge_rule(sizes.assign(**truth))
 
     assert rule["true"]["slope"] == pytest.approx(0, abs=0.05)
     assert rule["found"]["slope"] == pytest.approx(-0.2, abs=0.05)

@@ -26,6 +26,17 @@ class Column(NamedTuple):
 
 TEXT, INT, REAL, FLAG = pa.string(), pa.int32(), pa.float64(), pa.bool_()
 
+_FRAME = Column("frame", INT, "", "frame, from 0")
+_LABEL = Column("label", INT, "", "number of the cell in labels.tif of this frame")
+_CELL_ID = Column("cell_id", TEXT, "", "movie:track, unique in the experiment")
+_CHANNEL = Column("channel", TEXT, "", "channel")
+_CONFIDENCE = Column(
+    "mask_confidence",
+    REAL,
+    "",
+    "mean probability of cell inside the mask, 0 to 1; with StarDist that of the object; "
+    "null where the segmenter gives none",
+)
 _SHEET_KEYS = [
     Column("experiment", TEXT, "", "experiment, as in experiments.tsv"),
     Column("movie", TEXT, "", "movie, unique in its experiment"),
@@ -57,26 +68,21 @@ _SHAPE = [
     Column("volume_model", TEXT, "", "rod (spherocylinder), ellipsoid (of revolution about the long axis) or none"),
 ]
 
-_CONFIDENCE = (
-    "mean probability of cell inside the mask, 0 to 1; with StarDist that of the object; "
-    "null where the segmenter gives none"
-)
-
 TABLES: dict[str, tuple[str, list[Column]]] = {
     # of one movie, between the stages
     "confidence": (
         "one row a cell and frame as labelled",
         [
-            Column("frame", INT, "", "frame, from 0"),
-            Column("label", INT, "", "number of the cell in labels.tif of this frame"),
-            Column("mask_confidence", REAL, "", _CONFIDENCE),
+            _FRAME,
+            _LABEL,
+            _CONFIDENCE,
         ],
     ),
     "objects": (
         "one row a cell and frame: position and shape",
         [
-            Column("frame", INT, "", "frame, from 0"),
-            Column("label", INT, "", "number of the cell in labels.tif of this frame"),
+            _FRAME,
+            _LABEL,
             Column("area_px", INT, "px2", "number of pixels"),
             *_SHAPE,
             Column(
@@ -85,16 +91,16 @@ TABLES: dict[str, tuple[str, list[Column]]] = {
             Column(
                 "background_au", REAL, "au", "background per pixel under this cell in the channel that was segmented"
             ),
-            Column("mask_confidence", REAL, "", _CONFIDENCE),
+            _CONFIDENCE,
             Column("flag_border", FLAG, "", "the mask touches the edge of the frame"),
         ],
     ),
     "intensities": (
         "one row a cell, frame, channel and compartment; null where the plane was not acquired",
         [
-            Column("frame", INT, "", "frame, from 0"),
-            Column("label", INT, "", "number of the cell in labels.tif of this frame"),
-            Column("channel", TEXT, "", "channel"),
+            _FRAME,
+            _LABEL,
+            _CHANNEL,
             Column("compartment", TEXT, "", "whole, nucleus or ring"),
             Column("pixels", INT, "px2", "number of pixels measured"),
             Column("background_au", REAL, "au", "background per pixel under this cell"),
@@ -122,8 +128,8 @@ TABLES: dict[str, tuple[str, list[Column]]] = {
     "planes": (
         "one row a frame and channel: what the plane is worth",
         [
-            Column("frame", INT, "", "frame, from 0"),
-            Column("channel", TEXT, "", "channel"),
+            _FRAME,
+            _CHANNEL,
             Column("acquired", FLAG, "", "false where the microscope took no picture here"),
             Column("exposure_ms", REAL, "ms", "exposure; null where the file does not say"),
             Column("background_au", REAL, "au", "background of the frame per pixel, outside of all cells"),
@@ -145,15 +151,15 @@ TABLES: dict[str, tuple[str, list[Column]]] = {
     "tracks": (
         "one row a cell and frame: who is who over time",
         [
-            Column("frame", INT, "", "frame, from 0"),
-            Column("label", INT, "", "number of the cell in labels.tif of this frame"),
+            _FRAME,
+            _LABEL,
             Column("track", INT, "", "number of the track, from 1; ends at a division"),
         ],
     ),
     "repairs": (
         "one row a cell and frame whose mask is wrong, as the frames around say",
         [
-            Column("frame", INT, "", "frame, from 0"),
+            _FRAME,
             Column("track", INT, "", "number of the track of the cell"),
             Column("label", INT, "", "number of the mask in labels.tif of this frame; null where the cell was missed"),
             Column("kind", TEXT, "", "merged (the mask holds other cells too), split (a piece of the cell) or missed"),
@@ -240,7 +246,7 @@ TABLES: dict[str, tuple[str, list[Column]]] = {
         "one row a movie and frame",
         [
             *_SHEET_KEYS,
-            Column("frame", INT, "", "frame, from 0"),
+            _FRAME,
             Column("time_h", REAL, "h", "time since the movie's first frame"),
             Column("drift_y_um", REAL, "um", "drift of the stage since frame 0"),
             Column("drift_x_um", REAL, "um", "drift of the stage since frame 0"),
@@ -257,7 +263,7 @@ TABLES: dict[str, tuple[str, list[Column]]] = {
         "one row a cell and frame",
         [
             *_SHEET_KEYS,
-            Column("frame", INT, "", "frame, from 0"),
+            _FRAME,
             Column("time_h", REAL, "h", "time since the movie's first frame"),
             Column(
                 "time_since_event_h",
@@ -265,9 +271,9 @@ TABLES: dict[str, tuple[str, list[Column]]] = {
                 "h",
                 "time since the last event (treatment); negative before the first; null where no event is given",
             ),
-            Column("label", INT, "", "number of the cell in labels.tif of this frame"),
+            _LABEL,
             Column("track", INT, "", "number of the track, one a segment between divisions"),
-            Column("cell_id", TEXT, "", "movie:track, unique in the experiment"),
+            _CELL_ID,
             *_SHAPE,
             Column("age_h", REAL, "h", "time since birth; null if the birth was not seen"),
             Column(
@@ -284,7 +290,7 @@ TABLES: dict[str, tuple[str, list[Column]]] = {
                 "h",
                 "width of a moving window in which a straight line would draw on frames as far away",
             ),
-            Column("mask_confidence", REAL, "", _CONFIDENCE),
+            _CONFIDENCE,
             Column("mask_source", TEXT, "", "predicted, given (label images of the user's own), repaired or corrected"),
             Column("flag_border", FLAG, "", "the mask touches the edge of the frame"),
             Column("flag_area_jump", FLAG, "", "area far from that of the same track one frame before or after"),
@@ -298,7 +304,7 @@ TABLES: dict[str, tuple[str, list[Column]]] = {
         "one row a cell cycle, from birth to division",
         [
             *_SHEET_KEYS,
-            Column("cell_id", TEXT, "", "movie:track, unique in the experiment"),
+            _CELL_ID,
             Column("track", INT, "", "number of the track"),
             Column("cycle", INT, "", "number of the cycle within the track; always 0 in fission"),
             Column("parent_id", TEXT, "", "cell_id of the mother; null where there is none or it was not seen"),
@@ -352,7 +358,7 @@ TABLES: dict[str, tuple[str, list[Column]]] = {
         "one row a cycle and part between events",
         [
             *_SHEET_KEYS,
-            Column("cell_id", TEXT, "", "movie:track, unique in the experiment"),
+            _CELL_ID,
             Column("cycle", INT, "", "number of the cycle within the track"),
             Column("segment", INT, "", "part of the cycle between events, from 0"),
             Column("event", TEXT, "", "the event before this part; null where there is none"),
@@ -374,10 +380,10 @@ TABLES: dict[str, tuple[str, list[Column]]] = {
         "one row a cell, frame, channel and compartment",
         [
             *_SHEET_KEYS,
-            Column("cell_id", TEXT, "", "movie:track, unique in the experiment"),
-            Column("frame", INT, "", "frame, from 0"),
-            Column("label", INT, "", "number of the cell in labels.tif of this frame"),
-            Column("channel", TEXT, "", "channel"),
+            _CELL_ID,
+            _FRAME,
+            _LABEL,
+            _CHANNEL,
             Column("compartment", TEXT, "", "whole, nucleus or ring"),
             Column("time_h", REAL, "h", "time of the frame since the movie's first frame"),
             Column("exposure_ms", REAL, "ms", "exposure; null where the file does not say"),
