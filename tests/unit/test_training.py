@@ -128,6 +128,15 @@ def test_where_no_start_is_said_the_shipped_model_is_taken_that_knows_such_cells
     assert settings["start_from"] == starts.AUTO, "what was asked for is not changed"
 
 
+@pytest.mark.parametrize(("score", "start"), [(0.6, "resources/models/nuclei"), (0.59, None)])
+def test_a_shipped_model_that_finds_the_cells_and_draws_them_badly_is_no_start(score, start, shipped, monkeypatch):
+    monkeypatch.setattr(starts, "REPOSITORY", shipped)
+    monkeypatch.setattr(training, "quick_scores", lambda *_: (0.999, score))
+    settings = TRAIN | {"start_from": starts.AUTO, "steps": 1, "steps_held_out": 1, "floor_roc_area": 0.0}
+
+    assert train(several(3), **settings).model.trained["start_from"] == start
+
+
 def test_where_no_shipped_model_knows_such_cells_weights_are_random(shipped, tmp_path, monkeypatch):
     shutil.copytree(shipped / "resources/models/phase", tmp_path / "resources/models/phase")
     monkeypatch.setattr(starts, "REPOSITORY", tmp_path)
