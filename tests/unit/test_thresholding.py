@@ -3,10 +3,19 @@ import json
 import numpy as np
 import pytest
 from drawn import a_movie, disks
+from scipy import ndimage
 
 from cytolapse.movies import StackReader
 from cytolapse.tables import read_table
-from cytolapse.thresholding import GreyScale, find_cut, flattened, stretched, threshold_movie, usual_region_px
+from cytolapse.thresholding import (
+    GreyScale,
+    find_cut,
+    find_scale,
+    flattened,
+    stretched,
+    threshold_movie,
+    usual_region_px,
+)
 from planning.checks import read_schema, with_defaults
 
 DEFAULTS = with_defaults(read_schema("config"), {})["threshold"]
@@ -67,6 +76,34 @@ def test_one_threshold_holds_for_the_movie_so_that_an_empty_frame_stays_empty(tm
     full, empty = thresholded(tmp_path, picture(FAR_APART), picture(np.zeros_like(FAR_APART), level_au=[], seed=1))
 
     assert (full.max(), empty.max()) == (3, 0)
+
+
+def test_dim_and_bright_cells_are_drawn_as_wide_unless_the_common_threshold_is_asked_for(tmp_path):
+    levels_au = [3000, 3000, 800]
+    image = 200 + ndimage.gaussian_filter(np.append(0.0, levels_au)[FAR_APART], 2.0)
+    own, common = (thresholded(tmp_path, image.astype(np.uint16), outline=outline)[0] for outline in ("own", "common"))
+
+    assert np.bincount(own.ravel())[1:].std() < 0.05 * np.bincount(own.ravel())[1:].mean()
+    assert np.bincount(common.ravel())[1] > 1.2 * np.bincount(common.ravel())[3]
+
+
+def test_an_outline_of_another_name_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="outline is 'half'; wanted one of own, common"):
+        thresholded(tmp_path, picture(FAR_APART), outline="half")
+
+
+def test_cells_hidden_in_noise_are_found_in_frames_that_are_smoothed_more(tmp_path, caplog):
+    rng = np.random.default_rng(0)
+    many = disks((240, 320), *((y, x, 16) for y in range(30, 240, 60) for x in range(30, 320, 60)))
+    hidden = (1000 + 100 * (many > 0) + rng.normal(0, 70, many.shape)).astype(np.uint16)
+
+    (found,) = thresholded(tmp_path, hidden)
+
+    assert found.max() == many.max()
+    assert overlap(found, many) > 0.8
+    assert "frames are smoothed by 2 px, not 1" in caplog.text
+    with StackReader(tmp_path / "labels.tif") as stack:
+        assert stack.description["label"]["found"]["smoothing_px"] == 2
 
 
 def test_cells_that_touch_are_parted_at_their_neck_and_not_where_that_is_not_wanted(tmp_path):
@@ -184,7 +221,8 @@ def test_a_few_small_cells_in_a_large_frame_are_found_and_its_noise_is_not(cells
     image, mask = sparse(cells, 200, 10)
     scale = GreyScale("bright", grey_values, 0.0, 0)
 
-    found = stretched(image, scale, find_cut([image], scale, factor=1.0)) > 0.5
+    scale, cut = find_scale([image], scale, factor=1.0)
+    found = stretched(flattened(image, scale), scale, cut) > 0.5
 
     assert found[mask].mean() > 0.95
     assert found[~mask].mean() < 1e-4
@@ -193,10 +231,10 @@ def test_a_few_small_cells_in_a_large_frame_are_found_and_its_noise_is_not(cells
 def test_in_a_frame_of_noise_alone_next_to_nothing_is_cell_and_the_log_says_why(caplog):
     image, _ = sparse(0, 200, 10)
     scale = GreyScale("bright", "auto", 1.0, 0)
-    image = flattened(image, scale)
+    scale, cut = find_scale([image], scale, factor=1.0)
+    found = stretched(flattened(image, scale), scale, cut) > 0.5
 
-    found = stretched(image, scale, find_cut([image], scale, factor=1.0)) > 0.5
-
+    assert scale.smoothing_px == 1.0
     assert found.mean() < 1e-5
     assert "no two kinds of pixels, cells and background, are to be seen" in caplog.text
 
