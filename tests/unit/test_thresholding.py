@@ -8,18 +8,12 @@ from scipy import ndimage
 from cytolapse.movies import StackReader
 from cytolapse.tables import read_table
 from cytolapse.thresholding import (
-    GreyScale,
-    find_cut,
-    find_scale,
-    flattened,
-    stretched,
     threshold_movie,
     usual_region_px,
 )
 from planning.checks import read_schema, with_defaults
 
 DEFAULTS = with_defaults(read_schema("config"), {})["threshold"]
-SCALE = GreyScale("bright", "linear", 1.0, 0)
 FAR_APART = disks((120, 160), (30, 30, 12), (30, 110, 12), (85, 60, 12))
 
 
@@ -182,16 +176,6 @@ def test_a_refused_movie_gives_one_empty_page_and_no_rows(tmp_path):
     assert read_table("confidence", paths[2]).empty
 
 
-def test_the_threshold_of_two_grey_values_lies_between_them_and_moves_with_its_factor():
-    image = np.where(np.arange(1000) % 4, 100.0, 300.0).reshape(20, 50).astype(np.float32)
-
-    cut, farther = (find_cut([image], SCALE, factor=factor) for factor in (1, 1.5))
-
-    assert cut.background == pytest.approx(100)
-    assert 100 < cut.threshold < 300
-    assert farther.threshold - 100 == pytest.approx(1.5 * (cut.threshold - 100))
-
-
 def test_a_usual_cell_is_that_of_the_frames_before_cells_grow_into_each_other_and_no_speck():
     single = disks((60, 60), (20, 20, 8)) > 0
     specked = single | (disks((60, 60), (50, 50, 1)) > 0)
@@ -199,48 +183,3 @@ def test_a_usual_cell_is_that_of_the_frames_before_cells_grow_into_each_other_an
 
     assert usual_region_px([specked, single, merged, merged]) == pytest.approx(np.count_nonzero(single), abs=1)
     assert usual_region_px([np.zeros((5, 5), bool)]) == 1
-
-
-# few cells
-
-
-def sparse(cells, ground_au, noise_au, seed=0):
-    """A large frame with a few squares of 9 px, and where they are."""
-    rng = np.random.default_rng(seed)
-    mask = np.zeros((1024, 1024), bool)
-    for _ in range(cells):
-        y, x = rng.integers(10, 1000, 2)
-        mask[y : y + 9, x : x + 9] = True
-    image = ground_au + 500 * mask + noise_au * rng.standard_normal(mask.shape)
-    return image.clip(0).astype(np.float32), mask
-
-
-@pytest.mark.parametrize("cells", [3, 10, 20, 60])
-@pytest.mark.parametrize("grey_values", ["auto", "linear"])
-def test_a_few_small_cells_in_a_large_frame_are_found_and_its_noise_is_not(cells, grey_values):
-    image, mask = sparse(cells, 200, 10)
-    scale = GreyScale("bright", grey_values, 0.0, 0)
-
-    scale, cut = find_scale([image], scale, factor=1.0)
-    found = stretched(flattened(image, scale), scale, cut) > 0.5
-
-    assert found[mask].mean() > 0.95
-    assert found[~mask].mean() < 1e-4
-
-
-def test_in_a_frame_of_noise_alone_next_to_nothing_is_cell_and_the_log_says_why(caplog):
-    image, _ = sparse(0, 200, 10)
-    scale = GreyScale("bright", "auto", 1.0, 0)
-    scale, cut = find_scale([image], scale, factor=1.0)
-    found = stretched(flattened(image, scale), scale, cut) > 0.5
-
-    assert scale.smoothing_px == 1.0
-    assert found.mean() < 1e-5
-    assert "no two kinds of pixels, cells and background, are to be seen" in caplog.text
-
-
-def test_a_background_without_any_noise_is_no_cell():
-    image, mask = sparse(5, 0, 0)
-    scale = GreyScale("bright", "auto", 0.0, 0)
-
-    assert (stretched(image, scale, find_cut([image], scale, factor=1.0)) > 0.5).tolist() == mask.tolist()
