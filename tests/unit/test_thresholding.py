@@ -7,10 +7,7 @@ from scipy import ndimage
 
 from cytolapse.movies import StackReader
 from cytolapse.tables import read_table
-from cytolapse.thresholding import (
-    threshold_movie,
-    usual_region_px,
-)
+from cytolapse.thresholding import threshold_movie, usual_region_px
 from planning.checks import read_schema, with_defaults
 
 DEFAULTS = with_defaults(read_schema("config"), {})["threshold"]
