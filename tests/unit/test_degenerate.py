@@ -179,7 +179,7 @@ def test_frames_that_are_saturated_all_over_are_flagged_and_give_no_rates(run):
 
 
 @pytest.mark.parametrize("by", ["labels", "threshold"])
-def test_saturated_cells_have_a_rate_of_growth_and_none_of_production(run, by):
+def test_saturated_cells_are_flagged_and_have_no_rate_of_production(run, by):
     done = run("saturated_cells", by)
 
     assert done.frames["flag_saturated"].all()
@@ -187,8 +187,20 @@ def test_saturated_cells_have_a_rate_of_growth_and_none_of_production(run, by):
     assert done.expression["flag_saturated"].all()
     assert done.expression["production_rate_au_per_h"].isna().all()
     assert done.frames["background_phase_au"].to_numpy() == pytest.approx(BACKGROUND, abs=2)
-    # Of disks without a slope to their rim the area grows by eight pixels of 200 at once.
-    assert done.growth["growth_rate_per_h"].tolist() == pytest.approx([24 * np.log(1.02)] * 4, rel=0.25)
+
+
+SMALL = (
+    "the median of a small cell is lowered by its rim, so that its outline lies too far out, and it seems to grow less"
+)
+
+
+@pytest.mark.parametrize(
+    "by", ["labels", pytest.param("threshold", marks=pytest.mark.xfail(strict=True, reason=SMALL))]
+)
+def test_saturated_cells_grow_as_they_were_drawn(run, by):
+    done = run("saturated_cells", by)
+
+    assert done.growth["growth_rate_per_h"].tolist() == pytest.approx([24 * np.log(1.02)] * 4, rel=0.15)
 
 
 def test_a_movie_of_one_frame_has_cells_and_no_rates(run):
