@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # The library is found through the Snakefile; programs outside of it need the path.
 export PYTHONPATH := $(CURDIR)/workflow
 
-.PHONY: help demo notebook test format rulegraph pins docs clean benchmark-accuracy benchmark-segmentation benchmark-tables benchmark-growth benchmark-tracking benchmark-rows benchmark-speed benchmark-fuzz demo-model shipped-models env-cellpose env-stardist
+.PHONY: help demo notebook test format rulegraph pins docs clean benchmark-accuracy benchmark-segmentation benchmark-tables benchmark-growth benchmark-tracking benchmark-rows benchmark-speed benchmark-outlines benchmark-fuzz demo-model shipped-models env-cellpose env-stardist
 
 help:
 	@echo "make demo                run the whole pipeline on simulated movies, then say where to look"
@@ -26,6 +26,7 @@ help:
 	@echo "make shipped-models      train the models nuclei and phase of resources/ (needs CYTOLAPSE_DATA)"
 	@echo "make benchmark-accuracy  scores on real movies (needs CYTOLAPSE_DATA)"
 	@echo "make benchmark-segmentation  networks taught and judged by stills, hours in resumable parts (needs CYTOLAPSE_DATA)"
+	@echo "make benchmark-outlines  the segmenter threshold on real movies (needs CYTOLAPSE_DATA)"
 	@echo "make benchmark-tables    errors of the tables against simulated truth, in resumable parts"
 	@echo "make benchmark-growth    growth of the real colony of benchmark-accuracy (needs CYTOLAPSE_DATA)"
 	@echo "make benchmark-tracking  tracks and divisions, beside trackpy alone and LapTrack (needs CYTOLAPSE_DATA)"
@@ -110,6 +111,9 @@ benchmark-accuracy: $(VENV)/ready-dev
 # PARTS="gowt1 hela/googlenet_fcn" runs these alone; what was done is kept in bench/.
 benchmark-segmentation: $(VENV)/ready-dev
 	python benchmarks/segmentation.py $(PARTS)
+
+benchmark-outlines: $(VENV)/ready-dev
+	python benchmarks/outlines.py
 
 # LIGHT="usual" SCENES="rods" make a part alone; what was done is kept in bench/.
 benchmark-tables: $(VENV)/ready-dev

@@ -189,14 +189,7 @@ def test_saturated_cells_are_flagged_and_have_no_rate_of_production(run, by):
     assert done.frames["background_phase_au"].to_numpy() == pytest.approx(BACKGROUND, abs=2)
 
 
-SMALL = (
-    "the median of a small cell is lowered by its rim, so that its outline lies too far out, and it seems to grow less"
-)
-
-
-@pytest.mark.parametrize(
-    "by", ["labels", pytest.param("threshold", marks=pytest.mark.xfail(strict=True, reason=SMALL))]
-)
+@pytest.mark.parametrize("by", ["labels", "threshold"])
 def test_saturated_cells_grow_as_they_were_drawn(run, by):
     done = run("saturated_cells", by)
 

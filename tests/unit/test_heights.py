@@ -50,6 +50,15 @@ def test_at_a_lower_height_all_cells_are_larger():
     assert (areas(tenth) > 1.15 * areas(half)).all()
 
 
+@pytest.mark.parametrize("radius_px", [6, 8, 12])
+def test_a_threshold_lies_as_high_on_a_small_cell_as_on_a_large_one(radius_px):
+    labels = disks((120, 160), (60, 30, radius_px), (60, 110, 20))
+
+    small, large = relative_heights(labels, blurred(labels, 1000, sigma_px=1.5), threshold=600, background=0)
+
+    assert small == pytest.approx(large, rel=0.05)
+
+
 def test_a_dim_cell_beside_a_bright_one_does_not_grow_into_its_light():
     labels = disks((80, 120), (40, 40, 14), (40, 69, 14))
     image = blurred(labels, [2000, 200])

@@ -11,6 +11,8 @@ from scipy import ndimage
 
 # How far an outline may move out; blur moves it by less.
 _REACH_PX = 4
+# Blur lowers a cell by its outline, and a small cell is mostly that.
+_RIM_PX = 2.0
 # Fewer pixels of background around a cell say nothing of it.
 _LEAST_AROUND_PX = 20
 # A cell that keeps less of its pixels is no cell with a slope around it, but several things.
@@ -18,7 +20,7 @@ _LEAST_KEPT = 0.5
 
 
 def relative_heights(labels: np.ndarray, image: np.ndarray, threshold: float, background: float) -> np.ndarray:
-    """How far up each cell a threshold lies, from the background around it (0) to the cell's median (1).
+    """How far up each cell a threshold lies, from the background around it (0) to the cell behind its rim (1).
 
     Parameters
     ----------
@@ -92,7 +94,7 @@ class _Cell:
         self._image = image[self.window]
         around = self._image[nearest[self.window] == 0]
         self.around = float(np.median(around)) if len(around) >= _LEAST_AROUND_PX else background
-        self.height = float(np.median(self._image[self.mask])) - self.around
+        self.height = float(np.median(self._image[_behind_the_rim(self.mask)])) - self.around
 
     def above(self, value: float, fill_holes: bool) -> np.ndarray:
         pieces, count = ndimage.label(self._own & (self._image > value))
@@ -106,6 +108,12 @@ class _Cell:
 
 def _boxes(labels: np.ndarray) -> Iterator[tuple[int, tuple[slice, ...]]]:
     return ((number, box) for number, box in enumerate(ndimage.find_objects(labels), start=1) if box is not None)
+
+
+def _behind_the_rim(mask: np.ndarray) -> np.ndarray:
+    """The pixels that blur has not lowered: those `_RIM_PX` deep, or the deeper half of a cell that is mostly rim."""
+    depth_px = ndimage.distance_transform_edt(mask)
+    return depth_px >= min(_RIM_PX, np.median(depth_px[mask]))
 
 
 def _nearest(labels: np.ndarray) -> np.ndarray:

@@ -91,7 +91,9 @@ def flattened(plane: np.ndarray, scale: GreyScale) -> np.ndarray:
     return image
 
 
-def find_scale(planes: Sequence[np.ndarray], scale: GreyScale, *, factor: float) -> tuple[GreyScale, Cut]:
+def find_scale(
+    planes: Sequence[np.ndarray], scale: GreyScale, *, factor: float
+) -> tuple[GreyScale, Cut, list[np.ndarray]]:
     """The threshold of a movie, and how its planes become the images that are cut there.
 
     Where Otsu's threshold would part the noise, it lies six standard
@@ -114,11 +116,13 @@ def find_scale(planes: Sequence[np.ndarray], scale: GreyScale, *, factor: float)
     scale : GreyScale
         With the smoothing that it takes.
     cut : Cut
+    images : list of arrays of shape (y, x)
+        The planes, `flattened` by that scale.
     """
     images = [flattened(plane, scale) for plane in planes]
     cut = find_cut(images, scale, factor=factor)
     if cut is not None:
-        return scale, cut
+        return scale, cut, images
     cut, share = _above_noise(images, scale, factor=factor)
     smoother = scale._replace(smoothing_px=max(2 * scale.smoothing_px, _HIDDEN_SMOOTHING_PX))
     smoothed = [flattened(plane, smoother) for plane in planes]
@@ -128,13 +132,13 @@ def find_scale(planes: Sequence[np.ndarray], scale: GreyScale, *, factor: float)
         if among.mean() > _HIDDEN_TIMES * share:
             text = "cells hardly stand out of the noise: frames are smoothed by %g px, not %g (smoothing_px)"
             logger.warning(text, smoother.smoothing_px, scale.smoothing_px)
-            return smoother, shown
+            return smoother, shown, smoothed
     logger.warning(
         "no two kinds of pixels, cells and background, are to be seen: cells are few, or there are none; "
         "the threshold lies %g standard deviations of the noise above the median, with %.2g %% of the pixels above",
         *(_ABOVE_NOISE, 100 * share),
     )
-    return scale, cut
+    return scale, cut, images
 
 
 def find_cut(images: Iterable[np.ndarray], scale: GreyScale, *, factor: float) -> Cut | None:

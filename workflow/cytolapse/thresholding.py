@@ -86,10 +86,8 @@ def threshold_movie(
     if outline not in OUTLINES:
         raise ValueError(f"outline is {outline!r}; wanted one of {', '.join(OUTLINES)}")
     with open_movie(info) as movie:
-        planes = list(sampled_planes(movie, info))
-        scale, cut = find_scale(planes, GreyScale(cells, grey_values, smoothing_px, background_px), factor=factor)
-        sampled = [flattened(plane, scale) for plane in planes]
-        del planes
+        asked = GreyScale(cells, grey_values, smoothing_px, background_px)
+        scale, cut, sampled = find_scale(list(sampled_planes(movie, info)), asked, factor=factor)
         least_px = min_area_px
         if least_px is None:
             least_px = least_area_px(usual_region_px(stretched(image, scale, cut) > 0.5 for image in sampled))
