@@ -85,6 +85,9 @@ def _supersegger(data: Path) -> dict[int, np.ndarray]:
 
 GOWT1 = (0, 12, 28, 41, 51, 64, 79)
 HELA = (0, 19, 32, 46, 59, 77, 91)
+# Fifteen of the frames with outlines, evenly spread.
+GOWT1_15 = (0, 5, 12, 19, 26, 35, 39, 46, 50, 55, 62, 69, 76, 83, 91)
+HELA_15 = (0, 9, 19, 23, 29, 34, 41, 46, 51, 59, 66, 73, 79, 86, 91)
 # Seven frames of the first half; the second half, when the colony is five times as dense, judges.
 ECOLI = (0, 5, 10, 15, 20, 25, 29)
 # Seven of the first half, too; the last two fifths judge.

@@ -117,14 +117,22 @@ def _data_science_bowl(data: Path) -> tuple[list[Annotation], list[Judged]]:
     return [still for number, still in enumerate(stills) if number % 5 != 4], judged
 
 
-def _usiigaci(data: Path) -> tuple[list[Annotation], list[Judged]]:
-    """Seven stills of T98G in phase contrast, at half their size: four teach, three judge."""
-    folder = data / "Usiigaci-T98G-phase"
-    stills = []
-    for path in sorted((folder / "images").glob("*.tif")):
-        labels = tifffile.imread(folder / "masks" / path.name).squeeze().astype(np.int32)
-        stills.append(Annotation(path.stem, tifffile.imread(path).squeeze(), labels))
-    return stills[::2], [Judged(still, tracked=False) for still in stills[1::2]]
+def _usiigaci(*judging: int) -> Callable[[Path], tuple[list[Annotation], list[Judged]]]:
+    """Seven stills of T98G in phase contrast: three judge, four teach."""
+
+    def load(data: Path) -> tuple[list[Annotation], list[Judged]]:
+        folder = data / "Usiigaci-T98G-phase"
+        teaching, judged = [], []
+        for number, path in enumerate(sorted((folder / "images").glob("*.tif"))):
+            labels = tifffile.imread(folder / "masks" / path.name).squeeze().astype(np.int32)
+            still = Annotation(path.stem, tifffile.imread(path).squeeze(), labels)
+            if number in judging:
+                judged.append(Judged(still, tracked=False))
+            else:
+                teaching.append(still)
+        return teaching, judged
+
+    return load
 
 
 def _yeast(data: Path) -> tuple[list[Annotation], list[Judged]]:
@@ -144,9 +152,15 @@ SMALL = movies.TRAINING["ecoli"]
 TASKS = (
     Stills("gowt1", _movie_stills("gowt1", movies.GOWT1, apart=3)),
     Stills("hela", _movie_stills("hela", movies.HELA, apart=3)),
+    # Twice as many frames that teach leave fewer between them.
+    Stills("gowt1_15", _movie_stills("gowt1", movies.GOWT1_15, apart=2)),
+    Stills("hela_15", _movie_stills("hela", movies.HELA_15, apart=2)),
     Stills("ecoli", _movie_stills("ecoli", movies.ECOLI, apart=5, stretch=(33, 59)), SMALL),
     Stills("sim", _simulated),
     Stills("dsb", _data_science_bowl, {"train": {"steps": 2000, "steps_held_out": 600}}),
-    Stills("usiigaci", _usiigaci),
+    # Each of the seven is judged once at least. What teaches the first teaches the shipped model `phase`, too.
+    Stills("usiigaci", _usiigaci(1, 3, 5)),
+    Stills("usiigaci2", _usiigaci(0, 2, 4)),
+    Stills("usiigaci3", _usiigaci(0, 3, 6)),
     Stills("yeast", _yeast, SMALL),
 )

@@ -40,8 +40,9 @@ def matches(found: np.ndarray, true: np.ndarray) -> pd.DataFrame:
 def of_part(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Tracks, cells and their expression in one part with the truth beside them, of which the columns end in `_true`.
 
-    A track is that of the true cell that most of its frames are of; which were
-    found at all, and which are of several cells, is another question.
+    A track is that of the true cell that most of its frames are of, masks that the edge of the frame cuts (which are
+    in no fit) left aside where there are others; which were found at all, and which are of several cells, is another
+    question.
     """
     tracks, rows, light = [], [], []
     results = folder / "results/simulated"
@@ -57,7 +58,9 @@ def of_part(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
         )
         both = cells[cells["movie"] == movie].merge(pairs, on=["frame", "label"])
         both = both.merge(true_cells, on=["frame", "cell"], suffixes=("", "_true"))
-        most = both.groupby("cell_id")["cell"].agg(lambda cell: cell.mode().iloc[0])
+        cut = both["flag_border"].fillna(True).astype(bool)
+        counted = both[~cut | ~both["cell_id"].isin(both.loc[~cut, "cell_id"])]
+        most = counted.groupby("cell_id")["cell"].agg(lambda cell: cell.mode().iloc[0])
         rows.append(both[both["cell"] == both["cell_id"].map(most)])
         true_light = read_table("expression", truth / "expression.parquet", _LIGHT).rename(columns={"label": "cell"})
         whole = rows[-1][~rows[-1]["flag_border"].fillna(True).astype(bool)][_OF_LIGHT]
@@ -247,20 +250,25 @@ def judge_rule(tracks: pd.DataFrame) -> dict:
             "mean_h": float(cycle_h.mean()),
             "cv": float(cycle_h.std(ddof=1) / cycle_h.mean()),
         }
-    told["found"]["slope_without_errors"] = _slope_without_errors(whole)
+    slope = _slope_without_errors(whole)
+    if slope is not None:
+        told["found"]["slope_without_errors"] = slope
     return told
 
 
-def _slope_without_errors(whole: pd.DataFrame) -> float:
+def _slope_without_errors(whole: pd.DataFrame) -> float | None:
     """Slope of added size against size at birth, less what their stated errors do to it.
 
-    The part that the errors allow for outlines that part early or late is alike in all cells, and tilts nothing.
+    The part that the errors allow for outlines that part early or late is alike in all cells, and tilts nothing. None
+    where the errors are half of all that sizes at birth differ by: nothing is left to see a slope by.
     """
     names = ("size_birth", "size_division", "size_birth_se", "size_division_se", "added_size_se")
     birth, division, birth_se, division_se, added_se = (whole[name].to_numpy(float) for name in names)
     shared = (birth_se**2 + division_se**2 - added_se**2) / 2 - SHARED_PARTING_VARIANCE * birth * division
     own = birth_se**2 - SHARED_PARTING_VARIANCE * birth**2
     covariance = np.cov(birth, division)
+    if own.mean() > covariance[0, 0] / 2:
+        return None
     return float((covariance[0, 1] - shared.mean()) / (covariance[0, 0] - own.mean()) - 1)
 
 

@@ -15,11 +15,29 @@ def test_one_bad_mask_lies_aside_and_its_neighbours_are_jumps_too():
     assert aside.tolist() == [False, False, True, False, False]
 
 
-def test_of_two_levels_with_as_many_frames_none_is_that_of_the_cell():
-    jumps, aside = area_jumps(np.array([10.0, 10, 20, 20]), np.arange(4), np.ones(4, int), area_jump=0.2)
+@pytest.mark.parametrize("later_um2", [20, 5])
+def test_of_two_levels_with_as_many_frames_the_later_lies_aside(later_um2):
+    areas = np.array([10, 10, later_um2, later_um2])
+
+    jumps, aside = area_jumps(areas, np.arange(4), np.ones(4, int), area_jump=0.2)
 
     assert jumps.tolist() == [False, True, True, False]
-    assert not aside.any()
+    assert aside.tolist() == [False, False, True, True]
+
+
+def test_a_cell_that_halved_unseen_is_known_by_its_growth_before_or_behind_and_not_by_a_line_through_both():
+    frame = np.r_[0:4, 20:24]
+    areas = 10 * 1.02**frame * np.where(frame < 20, 1.0, 0.5)
+    steady = 10 * 1.02 ** np.arange(24)
+
+    aside = area_jumps(
+        np.concatenate([areas, steady]),
+        np.concatenate([frame, np.arange(24)]),
+        np.repeat([1, 2], [8, 24]),
+        area_jump=0.2,
+    )[1]
+
+    assert np.flatnonzero(aside).tolist() == [4, 5, 6, 7]
 
 
 def test_a_mask_that_holds_a_neighbour_for_some_frames_lies_aside_for_all_of_them():

@@ -16,12 +16,13 @@ def area_jumps(
     holds a neighbour, too, goes up and comes down again. The level on which
     most frames lie, give or take one jump of the least size, is that of the
     cell; the others lie aside and are left out of fits, one frame as well as
-    many. Where two levels have as many frames each, nothing tells which is the
-    cell's, and none lies aside. Tried for one bad frame against Theil-Sen slopes and
-    Huber weights on simulated tracks of 6 to 25 frames: for jumps beyond the
-    limit this has the smallest error, without a jump it costs nothing, and
-    the interval stays that of least squares. A jump below the limit stays in
-    the fit and widens its interval.
+    many. Of two levels with as many frames each, the earlier counts: growth is
+    alike on both, and a line through the two has the growth of neither. Tried
+    for one bad frame against Theil-Sen slopes and Huber weights on simulated
+    tracks of 6 to 25 frames: for jumps beyond the limit this has the smallest
+    error, without a jump it costs nothing, and the interval stays that of
+    least squares. A jump below the limit stays in the fit and widens its
+    interval.
 
     Parameters
     ----------
@@ -63,7 +64,6 @@ def _aside(level: np.ndarray, area_jump: float) -> np.ndarray:
     levels, piece = np.unique(level, return_inverse=True)
     near = np.abs(levels[:, None] - levels) <= area_jump
     frames = near @ np.bincount(piece)
-    most = np.flatnonzero(frames == frames.max())
-    if (near[most] != near[most[0]]).any():
-        return np.zeros(len(level), bool)
-    return ~near[most[0]][piece]
+    most = near[frames == frames.max()][:, piece]
+    earliest = most.argmax(axis=1).argmin()
+    return ~most[earliest]
