@@ -59,7 +59,7 @@ class Shipped:
 MODELS = {
     "nuclei": Shipped(
         tasks=("dsb",),
-        train={"steps": 3000, "steps_held_out": 600, "hold_out": 0.1, "augmentation": {"zoom_fraction": 0.25}},
+        train={"steps": 8000, "steps_held_out": 3000, "hold_out": 0.1, "augmentation": {"zoom_fraction": 0.25}},
         what="Nuclei in fluorescence, bright on dark.",
         data=(
             "353 of 441 fluorescence images of the Data Science Bowl 2018 (BBBC038 of the Broad Bioimage Benchmark "
