@@ -48,6 +48,15 @@ def test_googlenet_fcn_is_torchvisions_googlenet_without_classifier_and_one_tran
         torch.testing.assert_close(network(image), network.upsample(features))
 
 
+def test_googlenet_fcn_enlarges_in_float32_whatever_the_encoder_computes_in():
+    network = build_network("googlenet_fcn", channels=1, classes=2).eval()
+
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = network(torch.zeros(1, 1, 64, 64))
+
+    assert logits.dtype == torch.float32
+
+
 def test_googlenet_fcn_starts_with_smooth_upsampling():
     kernel = seeded("googlenet_fcn").upsample.weight[0, 0]
 
