@@ -3,15 +3,18 @@ import pytest
 
 from cytolapse.annotations import IGNORE
 from cytolapse.evaluation import (
+    area_bias,
     average_precision,
     cell_jaccards,
     choose_threshold,
     detection_scores,
     label_scores,
+    log_area_ratios,
     match_cells,
     probability_histogram,
     roc_area,
     roc_curve,
+    score_thresholds,
     seg_score,
 )
 
@@ -205,58 +208,51 @@ def above(probability: np.ndarray, threshold: float) -> np.ndarray:
     return label(probability[0] > threshold)[0]
 
 
-def test_the_threshold_that_gives_the_true_outline_is_chosen():
+def test_labels_are_scored_at_every_threshold():
     y, x = np.indices((60, 60))
     cone = np.clip(1 - np.hypot(y - 30, x - 30) / 25, 0, 1)[None]
 
-    threshold, scores = choose_threshold(
+    scores = score_thresholds(
         [cone], [disks((30, 30, 10))], label=above, thresholds=np.arange(1, 10) / 10, ious=[0.5, 0.75]
     )
 
-    assert threshold == 0.6
-    assert len(scores) == 9
-    assert scores[5]["ap_75"] == 1
-    assert scores[5]["seg"] > scores[4]["seg"] > scores[0]["seg"]
+    assert list(scores) == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+    assert max(scores, key=lambda threshold: scores[threshold]["score"]) == 0.6
+    assert scores[0.6]["ap_75"] == 1
+    assert scores[0.6]["seg"] > scores[0.5]["seg"] > scores[0.1]["seg"]
+    assert abs(scores[0.6]["area_bias"]) < 0.02 < 0.4 < scores[0.5]["area_bias"]
+
+
+def test_the_threshold_with_the_best_score_is_chosen():
+    scores = {0.3: 0.9, 0.5: 0.95, 0.7: 0.92}
+
+    assert choose_threshold(scores, {0.3: 0.0, 0.5: 0.1, 0.7: 0.0}, cells=1000) == 0.5
 
 
 def test_of_thresholds_that_do_equally_well_the_middle_one_is_chosen():
-    sure = (TWO > 0)[None].astype(float)
+    alike = dict.fromkeys([0.1, 0.3, 0.5, 0.7, 0.9], 0.8)
 
-    threshold, _ = choose_threshold([sure], [TWO], label=above, thresholds=[0.1, 0.3, 0.5, 0.7, 0.9], ious=[0.5])
-
-    assert threshold == 0.5
+    assert choose_threshold(alike, dict.fromkeys(alike, 0.0), cells=1000) == 0.5
 
 
-def test_among_thresholds_that_score_alike_the_areas_decide():
-    y, x = np.indices((60, 60))
-    cone = np.clip(1 - np.hypot(y - 30, x - 30) / 25, 0, 1)[None]
-    missed = squares(*[(20 * i, 20 * i + 10, 20 * j, 20 * j + 10) for i in range(3) for j in range(3)], side=60)
+@pytest.mark.parametrize(("cells", "threshold"), [(1000, 0.5), (101, 0.5), (99, 0.3), (20, 0.3)])
+def test_among_thresholds_that_score_alike_within_a_cell_the_areas_decide(cells, threshold):
+    scores, bias = {0.3: 0.9399, 0.5: 0.946, 0.7: 0.95}, {0.3: 0.001, 0.5: -0.02, 0.7: -0.05}
 
-    # The truth lies 3 px beside what is found, and nine other cells are missed: single pixels decide between scores.
-    threshold, scores = choose_threshold(
-        [cone, np.zeros((1, 60, 60))],
-        [disks((30, 27, 10)), missed],
-        label=above,
-        thresholds=[0.56, 0.58],
-        ious=[0.5],
-    )
-
-    assert scores[1]["score"] < scores[0]["score"] < scores[1]["score"] + 0.01
-    assert scores[0]["area_bias"] > 1.5 * scores[1]["area_bias"] > 0
-    assert threshold == 0.58
+    assert choose_threshold(scores, bias, cells) == threshold
 
 
 def test_a_threshold_that_finds_nothing_is_never_the_better_one():
-    faint = np.zeros((1, 60, 60))
-    faint[0, 28:33, 28:33] = 0.4
-    many = squares(*[(6 * i, 6 * i + 2, 6 * j, 6 * j + 2) for i in range(10) for j in range(10)], side=60)
-    many[24:36, 24:36] = 0
-    many[29:32, 28:33] = 200
+    assert choose_threshold({0.3: 0.003, 0.5: 0.005, 0.7: 0.001}, {0.3: 0.8, 0.5: None, 0.7: None}, cells=300) == 0.3
 
-    threshold, scores = choose_threshold([faint], [many], label=above, thresholds=[0.3, 0.5, 0.7], ious=[0.5])
 
-    assert scores[0]["score"] - scores[2]["score"] < 0.01
-    assert threshold == 0.3
+def test_the_bias_of_areas_is_that_of_cells_that_are_matched():
+    truth = squares((0, 10, 0, 10), (20, 30, 0, 10), (40, 50, 0, 10))
+    found = squares((0, 10, 0, 12), (20, 30, 0, 8), (40, 50, 0, 4))
+
+    assert log_area_ratios(truth, found).tolist() == pytest.approx([np.log(1.2), np.log(0.8)])
+    assert area_bias(log_area_ratios(truth, found)) == pytest.approx(np.sqrt(0.96) - 1)
+    assert area_bias(log_area_ratios(truth, np.zeros_like(truth))) is None
 
 
 def test_scores_count_the_cells_of_all_images_together():
@@ -268,11 +264,11 @@ def test_scores_count_the_cells_of_all_images_together():
     assert scores["seg"] == scores["ap_50"] == scores["mean_ap"] == scores["score"] == 16 / 17
 
 
-def test_choosing_without_images_or_candidates_is_refused():
+def test_scoring_without_images_or_candidates_is_refused():
     with pytest.raises(ValueError, match="found 0 images and 1 candidates"):
-        choose_threshold([], [], label=above, thresholds=[0.5], ious=[0.5])
+        score_thresholds([], [], label=above, thresholds=[0.5], ious=[0.5])
 
 
-def test_choosing_without_cells_is_refused():
+def test_scoring_without_cells_is_refused():
     with pytest.raises(ValueError, match="none is drawn in the images left out"):
-        choose_threshold([np.zeros((1, 4, 4))], [np.zeros((4, 4), int)], label=above, thresholds=[0.5], ious=[0.5])
+        score_thresholds([np.zeros((1, 4, 4))], [np.zeros((4, 4), int)], label=above, thresholds=[0.5], ious=[0.5])

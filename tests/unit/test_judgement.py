@@ -6,7 +6,15 @@ import pytest
 from drawn import TARGETS, drawn
 
 from cytolapse.annotations import Annotation
-from cytolapse.judgement import USUAL_CUTS, choose_setting, draw_roc, judge, quick_scores
+from cytolapse.judgement import (
+    USUAL_CUTS,
+    area_ratios,
+    bias_by_threshold,
+    choose_setting,
+    draw_roc,
+    judge,
+    quick_scores,
+)
 from cytolapse.targets import make_targets
 
 
@@ -53,6 +61,36 @@ def test_where_the_dips_between_cells_are_shallow_cuts_are_chosen_that_find_them
     assert scores["split_depth"] < USUAL_CUTS.split_depth
     assert scores["ap_50"] == 1 > scores["score_by_threshold"]["0.50"]
     assert scores["score_by_cuts"][f"{scores['split_depth']:.2f}, {scores['split_neck']:.2f}"] > 0.9
+
+
+def sloped(rim: float) -> tuple[Annotation, np.ndarray]:
+    """Sixteen cells whose outlines lie where the probability falls to `rim`; 10 px on it falls from 1 to 0."""
+    labels, cell = np.zeros((240, 240), np.int32), np.zeros((240, 240))
+    y, x = np.indices(labels.shape)
+    for number, (row, column) in enumerate(itertools.product(range(30, 240, 60), repeat=2), start=1):
+        off = np.hypot(y - row, x - column)
+        cell = np.maximum(cell, np.clip(1 - (off - 10) / 10, 0, 1))
+        labels[off <= 20 - 10 * rim] = number
+    return Annotation("a", np.zeros(labels.shape, np.uint8), labels), np.rint(255 * cell[None]).astype(np.uint8)
+
+
+def test_of_thresholds_that_do_equally_well_the_bias_of_the_network_that_is_used_decides():
+    judged, used = sloped(0.5), sloped(0.55)
+    bias = bias_by_threshold([area_ratios(*used, 700, 1.0), area_ratios(*used, 700, 1.0)])
+
+    assert judge(*([each] for each in judged), 1.0)["threshold"] == 0.5
+    assert min(bias, key=lambda threshold: abs(bias[threshold])) == 0.55
+    assert bias[0.5] > 0 > bias[0.6]
+    scores = judge(*([each] for each in judged), 1.0, bias)
+    assert scores["threshold"] == 0.55
+    assert scores["area_bias"] < 0, "scores are those of the network that is judged"
+
+
+def test_images_add_up_to_one_bias_by_cell():
+    ratios = [[np.log([1.1, 1.1])] * 13, [np.log([0.9])] * 13, [np.array([])] * 13]
+
+    assert list(bias_by_threshold(ratios).values()) == pytest.approx([(1.1 * 1.1 * 0.9) ** (1 / 3) - 1] * 13)
+    assert set(bias_by_threshold(ratios[2:]).values()) == {None}
 
 
 def unsure(false_cells: int) -> tuple[Annotation, np.ndarray]:

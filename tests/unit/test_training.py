@@ -7,6 +7,7 @@ import torch
 from drawn import FIT, TRAIN, empty, several
 
 from cytolapse import starts, training
+from cytolapse.judgement import judge
 from cytolapse.learning import fit_network
 from cytolapse.models import NORMALISATION, Model, save_model, weights_digest
 from cytolapse.stills import predict_still, prepare_still
@@ -44,6 +45,17 @@ def test_cross_validation_gives_every_image_the_answer_of_a_network_that_has_not
         network, image, shape=annotations[1].labels.shape, device=torch.device("cpu"), precision=torch.float32
     )
     assert (probabilities["image1"] == alone).all()
+
+
+def test_the_threshold_suits_the_areas_that_the_last_network_draws(monkeypatch):
+    wanted = dict.fromkeys((round(0.2 + 0.05 * step, 2) for step in range(13)), 0.3) | {0.35: 0.01}
+    monkeypatch.setattr(training, "bias_by_threshold", lambda ratios: wanted if len(ratios) == 3 else {})
+    monkeypatch.setattr(training, "judge", lambda *given: judge(*given) | {"bias": given[3]})
+    model = train(several(3), **TRAIN | {"steps": 2, "steps_held_out": 2}).model
+
+    assert model.trained["metrics"]["held_out"]["bias"] == wanted
+    assert model.trained["metrics"]["training"]["area_bias"] == wanted[model.threshold]
+    assert model.trained["metrics"]["training"]["area_bias_by_threshold"]["0.35"] == 0.01
 
 
 def test_with_folds_the_threshold_comes_from_all_images_together():

@@ -5,7 +5,7 @@ never hold more than one image. Pixels labelled `annotations.IGNORE` in the
 truth count in no score.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -255,20 +255,15 @@ def detection_scores(truth: np.ndarray, found: np.ndarray) -> Detections:
     )
 
 
-def choose_threshold(
+def score_thresholds(
     probabilities: Sequence[np.ndarray],
     truths: Sequence[np.ndarray],
     *,
     label: Callable[[np.ndarray, float], np.ndarray],
     thresholds: Iterable[float],
     ious: Iterable[float],
-) -> tuple[float, list[dict[str, float]]]:
-    """The threshold whose labels agree best with the truth.
-
-    Scores of `label_scores` within a hundredth of the best count as equal:
-    they hang on single cells, while the areas of all cells follow the
-    threshold closely. Of thresholds that do equally well, the one is taken
-    whose cells have the least bias of area, of those the one in the middle.
+) -> dict[float, dict[str, float]]:
+    """How well labels agree with the truth, by the threshold that they are drawn at.
 
     Parameters
     ----------
@@ -285,9 +280,8 @@ def choose_threshold(
 
     Returns
     -------
-    threshold : float
-    scores : list of dict
-        Of each candidate: its threshold and `label_scores`.
+    dict of float to dict
+        Of each candidate, in rising order: `label_scores`.
 
     Raises
     ------
@@ -302,16 +296,64 @@ def choose_threshold(
         )
     if not any((truth > 0).any() for truth in truths):
         raise ValueError("choosing a threshold needs cells; none is drawn in the images left out")
-    scores = []
-    for threshold in thresholds:
-        found = [label(probability, threshold) for probability in probabilities]
-        scores.append({"threshold": threshold, **label_scores(truths, found, ious)})
-    best = max(score["score"] for score in scores)
-    equal = [score for score in scores if score["score"] >= best - _EQUAL]
-    # A threshold at which no cell is matched has no bias, and is no good.
-    off = [float("inf") if score["area_bias"] is None else abs(score["area_bias"]) for score in equal]
-    least = [score["threshold"] for score, each in zip(equal, off, strict=True) if each <= min(off) + 1e-9]
-    return least[(len(least) - 1) // 2], scores
+    return {
+        threshold: label_scores(truths, [label(probability, threshold) for probability in probabilities], ious)
+        for threshold in thresholds
+    }
+
+
+def choose_threshold(scores: Mapping[float, float], area_bias: Mapping[float, float | None], cells: int) -> float:
+    """The threshold that finds cells best, and draws them as large as they are.
+
+    Scores within a hundredth of the best, or within one cell where that is
+    more, count as equal: they hang on single cells, while the areas of all
+    cells follow the threshold closely. Of thresholds that do equally well,
+    the one is taken whose cells have the least bias of area, of those the
+    one in the middle.
+
+    Parameters
+    ----------
+    scores : mapping of float to float
+        Of each candidate, of images that the network has not learned from.
+    area_bias : mapping of float to float or None
+        Of each candidate, by which part cells are found too large; None where
+        no cell is matched, which has no bias, and is no good.
+    cells : int
+        Number of true cells that the scores are means over.
+
+    Returns
+    -------
+    float
+    """
+    least_score = max(scores.values()) - max(_EQUAL, 1 / cells)
+    off = {
+        threshold: float("inf") if area_bias[threshold] is None else abs(area_bias[threshold])
+        for threshold, score in sorted(scores.items())
+        if score >= least_score
+    }
+    least = [threshold for threshold, each in off.items() if each <= min(off.values()) + 1e-9]
+    return least[(len(least) - 1) // 2]
+
+
+def log_area_ratios(truth: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Of the cells that overlap by more than half (there can be one such pair a cell): ln(found area / true area).
+
+    Parameters
+    ----------
+    truth, found : int arrays of shape (y, x)
+        Label images.
+
+    Returns
+    -------
+    float array of shape (pairs,)
+        Those of several images concatenate; `area_bias` is their bias.
+    """
+    return _log_area_ratios(_overlaps(truth, found))
+
+
+def area_bias(log_ratios: np.ndarray) -> float | None:
+    """By which part cells are found too large, in the geometric mean; None where no cell is matched."""
+    return float(np.exp(log_ratios.mean()) - 1) if log_ratios.size else None
 
 
 def label_scores(truths: Sequence[np.ndarray], found: Sequence[np.ndarray], ious: Sequence[float]) -> dict[str, float]:
@@ -350,7 +392,7 @@ def label_scores(truths: Sequence[np.ndarray], found: Sequence[np.ndarray], ious
         "score": (mean_ap + seg) / 2,
         "mean_ap": mean_ap,
         "seg": seg,
-        "area_bias": float(np.exp(ratios.mean()) - 1) if ratios.size else None,
+        "area_bias": area_bias(ratios),
         "area_sd": float(ratios.std()) if ratios.size else None,
         **precisions,
     }
@@ -392,7 +434,6 @@ def _overlaps(truth: np.ndarray, found: np.ndarray) -> _Overlaps:
 
 
 def _log_area_ratios(overlaps: _Overlaps) -> np.ndarray:
-    """Of cells that overlap by more than half (there can be one such pair a cell): ln(found area / true area)."""
     pairs = overlaps.iou > 0.5
     return np.log(overlaps.found_px[overlaps.found[pairs]] / overlaps.true_px[overlaps.true[pairs]])
 

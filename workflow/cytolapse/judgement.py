@@ -9,7 +9,16 @@ import numpy as np
 import pandas as pd
 
 from cytolapse.annotations import Annotation
-from cytolapse.evaluation import choose_threshold, label_scores, probability_histogram, roc_area, roc_curve
+from cytolapse.evaluation import (
+    area_bias,
+    choose_threshold,
+    label_scores,
+    log_area_ratios,
+    probability_histogram,
+    roc_area,
+    roc_curve,
+    score_thresholds,
+)
 from cytolapse.files import atomic_path
 from cytolapse.labeling import label_cells, least_area_px
 
@@ -41,10 +50,47 @@ _CELLS_GAINED = 3
 
 JUDGED_TIMES = len(_THRESHOLDS) + len(_CUTS) + len(_CONFIDENCES) + 1
 """How often `judge` labels each image."""
+MEASURED_TIMES = len(_THRESHOLDS)
+"""How often `area_ratios` labels each image."""
+
+
+def area_ratios(
+    annotation: Annotation, probability: np.ndarray, usual_area_px: float, network_scale: float
+) -> list[np.ndarray]:
+    """How much larger or smaller than they are drawn cells are found, at each threshold that `judge` tries.
+
+    Parameters
+    ----------
+    annotation : Annotation
+    probability : uint8 array of shape (classes, y, x)
+        Of a network that may have learned from the image: it errs in
+        outlines of those as in others.
+    usual_area_px, network_scale
+        As for `find_cells`.
+
+    Returns
+    -------
+    list of float arrays
+        `evaluation.log_area_ratios`, in the order of the thresholds.
+    """
+    found = (find_cells(probability, threshold, usual_area_px, network_scale) for threshold in _THRESHOLDS)
+    return [log_area_ratios(annotation.labels, each) for each in found]
+
+
+def bias_by_threshold(ratios: Iterable[Sequence[np.ndarray]]) -> dict[float, float | None]:
+    """By which part cells of all images are found too large, by threshold; of `area_ratios` of each image."""
+    of_thresholds = zip(*ratios, strict=True)
+    return {
+        threshold: area_bias(np.concatenate(of_images))
+        for threshold, of_images in zip(_THRESHOLDS, of_thresholds, strict=True)
+    }
 
 
 def judge(
-    annotations: Sequence[Annotation], probabilities: Sequence[np.ndarray], network_scale: float
+    annotations: Sequence[Annotation],
+    probabilities: Sequence[np.ndarray],
+    network_scale: float,
+    bias: Mapping[float, float | None] | None = None,
 ) -> dict[str, Any]:
     """All scores of probabilities, with the settings of labelling that serve them best.
 
@@ -60,6 +106,10 @@ def judge(
         In the same order; 255 is a probability of 1.
     network_scale : float
         As for `labeling.label_cells`.
+    bias : mapping of float to float or None, or None
+        `bias_by_threshold` of the network that the threshold is for, where
+        that is another one than the network that is judged; None is for the
+        same.
 
     Returns
     -------
@@ -85,7 +135,12 @@ def judge(
         return label_scores(truths, found, _IOUS)
 
     cells = sum(np.unique(truth[truth > 0]).size for truth in truths)
-    threshold, scores = choose_threshold(probabilities, truths, label=label, thresholds=_THRESHOLDS, ious=_IOUS)
+    by_threshold = score_thresholds(probabilities, truths, label=label, thresholds=_THRESHOLDS, ious=_IOUS)
+    threshold = choose_threshold(
+        {each: scores["score"] for each, scores in by_threshold.items()},
+        bias or {each: scores["area_bias"] for each, scores in by_threshold.items()},
+        cells,
+    )
     by_cuts = {cuts: score(cuts, 0.0)["score"] for cuts in _CUTS}
     cuts = choose_setting(by_cuts, USUAL_CUTS, cells, unlike=_steps_from_usual)
     by_confidence = {least: score(cuts, least) for least in _CONFIDENCES}
@@ -109,7 +164,7 @@ def judge(
         "true_positive_rate": _rounded(curve.true_positive_rate[point]),
         **{name: _rounded(best[name]) for name in ("ap_50", "ap_75", "mean_ap", "seg")},
         **{name: None if best[name] is None else _rounded(best[name]) for name in ("area_bias", "area_sd")},
-        "score_by_threshold": {f"{score['threshold']:.2f}": _rounded(score["score"]) for score in scores},
+        "score_by_threshold": {f"{each:.2f}": _rounded(scores["score"]) for each, scores in by_threshold.items()},
         "score_by_cuts": {
             f"{each.split_depth:.2f}, {each.split_neck:.2f}": _rounded(of_cuts) for each, of_cuts in by_cuts.items()
         },

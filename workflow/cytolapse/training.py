@@ -20,6 +20,9 @@ from cytolapse.evaluation import BINS
 from cytolapse.holdout import held_out_phases, split_folds
 from cytolapse.judgement import (
     JUDGED_TIMES,
+    MEASURED_TIMES,
+    area_ratios,
+    bias_by_threshold,
     cell_histogram,
     curve_rows,
     find_cells,
@@ -95,11 +98,14 @@ def train(
     progress_folder: str | os.PathLike | None = None,
     **settings: Any,
 ) -> Training:
-    """Train on a part, judge and choose the threshold on the rest, then train on all.
+    """Train on a part and predict the rest, then train on all, and choose the settings of the labels.
 
-    The last network starts afresh from the same seed and settings; its
-    threshold and held-out scores are those of the networks before it, which
-    have not seen what they are judged on.
+    The last network starts afresh from the same seed and settings. Its
+    held-out scores are those of the networks before it, which have not seen
+    what they are judged on. Of the thresholds that do equally well there, the
+    last network gets the one at which its own cells, in all images, are as
+    large as they are drawn: a score hangs on few cells, and two networks
+    seldom draw outlines alike.
 
     Parameters
     ----------
@@ -173,9 +179,9 @@ def train(
             taken.append(rows[-1].step / steps_held_out)
             probabilities += predict_stills(network, left_out, progress, settings)
         steps = max(1, round(steps * float(np.mean(taken))))
-        points.append(curve_rows("held_out", cell_histogram(held_out, probabilities)))
-        with progress.timed("label", JUDGED_TIMES * _pixels(held_out)):
-            metrics["held_out"] = judge(held_out, probabilities, settings["scale"])
+        held_out_histogram = cell_histogram(held_out, probabilities)
+        points.append(curve_rows("held_out", held_out_histogram))
+        metrics["held_out"] = pixel_scores(held_out, held_out_histogram)
         pairs = zip(held_out, probabilities, strict=True)
         doubts += _doubts(
             [_compare(*pair, area_px, settings["scale"], progress) for pair in pairs if pair[0].name in whole]
@@ -184,20 +190,29 @@ def train(
     else:
         log.warning("no image is held out: threshold and scores come from the training images and flatter the model")
     network, _ = fit_network(annotations, phase="final", check=None, steps=steps, **fit)
-    histogram, comparisons = np.zeros((2, BINS), np.int64), []
+    histogram, ratios, comparisons = np.zeros((2, BINS), np.int64), [], []
     answers = predict_stills(network, annotations, progress, settings)
     if not held_out:
         answers = probabilities = list(answers)
     for each, probability in zip(annotations, answers, strict=True):
         histogram += cell_histogram([each], [probability])
+        with progress.timed("label", MEASURED_TIMES * each.labels.size):
+            ratios.append(area_ratios(each, probability, area_px, settings["scale"]))
         if each.name not in whole:
             comparisons.append(_compare(each, probability, area_px, settings["scale"], progress))
     doubts += _doubts(comparisons)
     points.insert(0, curve_rows("training", histogram))
     metrics["training"] = pixel_scores(annotations, histogram)
     _check_floor("the training images", metrics["training"]["roc_area"], floor_roc_area, metrics)
-    if not held_out:
-        metrics["training"] = judge(annotations, probabilities, settings["scale"])
+    bias = bias_by_threshold(ratios)
+    judged_by, judged = ("held_out", held_out) if held_out else ("training", annotations)
+    with progress.timed("label", JUDGED_TIMES * _pixels(judged)):
+        metrics[judged_by] = judge(judged, probabilities, settings["scale"], bias)
+    chosen = metrics[judged_by]
+    metrics["training"] |= {
+        "area_bias": bias[chosen["threshold"]],
+        "area_bias_by_threshold": {f"{threshold:.2f}": of_cells for threshold, of_cells in bias.items()},
+    }
     metrics["threshold_from"] = ("cross_validation" if len(phases) > 1 else "held_out") if held_out else "training"
     metrics["annotation_warnings"] = doubts
     knobs = {
@@ -207,7 +222,6 @@ def train(
         "floor_roc_area": floor_roc_area,
         "working_diameter_px": working_diameter_px,
     }
-    chosen = metrics["held_out" if held_out else "training"]
     device = next(network.parameters()).device
     model = Model(
         network=network.cpu(),
@@ -298,14 +312,14 @@ def _work(
     steps: int,
     steps_held_out: int,
 ) -> dict[str, Work]:
-    """What there is to do, for the time that is left: with what follows on each phase, judging and comparing."""
+    """What there is to do, for the time that is left: with what follows on each phase, comparing and judging."""
     work = {}
     for phase, (_, left_out) in phases.items():
         pixels = _pixels(left_out)
-        work[phase] = Work(steps_held_out, CHECKS, pixels, pixels, (JUDGED_TIMES + 1) * pixels)
-    predict_px, label_px = _pixels(annotations), _pixels(compared_last)
-    if not phases:
-        label_px += JUDGED_TIMES * predict_px
+        work[phase] = Work(steps_held_out, CHECKS, pixels, pixels, pixels)
+    predict_px = _pixels(annotations)
+    judged_px = sum(_pixels(left_out) for _, left_out in phases.values()) or predict_px
+    label_px = MEASURED_TIMES * predict_px + JUDGED_TIMES * judged_px + _pixels(compared_last)
     return work | {"final": Work(steps, predict_px=predict_px, label_px=label_px)}
 
 
