@@ -66,7 +66,7 @@ def score(folder: Path, task: movies.Task, data: Path) -> dict:
 def crossvalidate(folder: Path, task: movies.Task, folds: int) -> dict:
     """Scores over the annotated frames, each drawn by a network that has not seen it."""
     from cytolapse.annotations import read_pairs
-    from cytolapse.judgement import judge, usual_area_px
+    from cytolapse.judgement import Answers, judge, usual_area_px
     from cytolapse.scaling import working_scale
     from cytolapse.training import cross_validate
     from planning.settings import read_settings
@@ -82,7 +82,7 @@ def crossvalidate(folder: Path, task: movies.Task, folds: int) -> dict:
     area_px = usual_area_px(each.labels for each in annotations)
     fit["scale"] = working_scale(area_px, fit.pop("working_diameter_px"))
     probabilities = cross_validate(annotations, folds, **fit, channels=1, device="auto", start_from=None)
-    judged = judge(annotations, list(probabilities.values()), fit["scale"])
+    judged = judge(Answers(annotations, list(probabilities.values())), fit["scale"])
     return {key: judged[key] for key in ("roc_area", "threshold", "seg", "ap_50", "ap_75")}
 
 

@@ -8,8 +8,7 @@ from drawn import TARGETS, drawn
 from cytolapse.annotations import Annotation
 from cytolapse.judgement import (
     USUAL_CUTS,
-    area_ratios,
-    bias_by_threshold,
+    Answers,
     choose_setting,
     draw_roc,
     judge,
@@ -22,7 +21,7 @@ def test_perfect_probabilities_are_judged_perfect():
     annotations = [drawn(seed=1), drawn(seed=2)]
     targets = [make_targets(each.labels, **TARGETS)[:2] for each in annotations]
 
-    scores = judge(annotations, [np.rint(255 * each).astype(np.uint8) for each in targets], 1.0)
+    scores = judge(Answers(annotations, [np.rint(255 * each).astype(np.uint8) for each in targets]), 1.0)
 
     assert scores["roc_area"] == 1
     assert scores["ap_50"] == 1
@@ -37,7 +36,7 @@ def test_each_image_is_judged_alone_too_and_one_without_cells_is_not():
     probabilities = [np.rint(255 * make_targets(each.labels, **TARGETS)[:2]).astype(np.uint8) for each in annotations]
     probabilities[1][:] = 0
 
-    scores = judge(annotations, probabilities, 1.0)
+    scores = judge(Answers(annotations, probabilities), 1.0)
 
     assert list(scores["by_image"]) == ["good", "missed"]
     assert scores["by_image"]["good"]["ap_50"] == 1
@@ -56,7 +55,7 @@ def test_where_the_dips_between_cells_are_shallow_cuts_are_chosen_that_find_them
         edge[y : y + 20, x + 10 : x + 14] = 0.18
     probability = np.rint(255 * np.stack([cell, edge])).astype(np.uint8)
 
-    scores = judge([annotation], [probability], 1.0)
+    scores = judge(Answers([annotation], [probability]), 1.0)
 
     assert scores["split_depth"] < USUAL_CUTS.split_depth
     assert scores["ap_50"] == 1 > scores["score_by_threshold"]["0.50"]
@@ -74,23 +73,15 @@ def sloped(rim: float) -> tuple[Annotation, np.ndarray]:
     return Annotation("a", np.zeros(labels.shape, np.uint8), labels), np.rint(255 * cell[None]).astype(np.uint8)
 
 
-def test_of_thresholds_that_do_equally_well_the_bias_of_the_network_that_is_used_decides():
-    judged, used = sloped(0.5), sloped(0.55)
-    bias = bias_by_threshold([area_ratios(*used, 700, 1.0), area_ratios(*used, 700, 1.0)])
+def test_of_thresholds_that_do_equally_well_the_areas_of_the_network_that_is_used_decide():
+    left_out, last = (Answers(*([each] for each in sloped(rim))) for rim in (0.5, 0.55))
+    alone, scores = judge(left_out, 1.0), judge(left_out, 1.0, last)
 
-    assert judge(*([each] for each in judged), 1.0)["threshold"] == 0.5
-    assert min(bias, key=lambda threshold: abs(bias[threshold])) == 0.55
-    assert bias[0.5] > 0 > bias[0.6]
-    scores = judge(*([each] for each in judged), 1.0, bias)
-    assert scores["threshold"] == 0.55
-    assert scores["area_bias"] < 0, "scores are those of the network that is judged"
-
-
-def test_images_add_up_to_one_bias_by_cell():
-    ratios = [[np.log([1.1, 1.1])] * 13, [np.log([0.9])] * 13, [np.array([])] * 13]
-
-    assert list(bias_by_threshold(ratios).values()) == pytest.approx([(1.1 * 1.1 * 0.9) ** (1 / 3) - 1] * 13)
-    assert set(bias_by_threshold(ratios[2:]).values()) == {None}
+    assert (alone["threshold"], scores["threshold"]) == (0.5, 0.55)
+    bias = scores["last_area_bias_by_threshold"]
+    assert bias["0.50"] > 0.01 > abs(scores["last_area_bias"]) > -0.01 > bias["0.60"]
+    assert scores["area_bias"] < -0.01, "scores are those of the network that is judged"
+    assert alone["last_area_bias"] == pytest.approx(alone["area_bias"], abs=1e-5)
 
 
 def unsure(false_cells: int) -> tuple[Annotation, np.ndarray]:
@@ -109,7 +100,7 @@ def unsure(false_cells: int) -> tuple[Annotation, np.ndarray]:
 def test_what_the_network_is_not_sure_of_is_dropped_where_that_gains_cells():
     annotation, probability = unsure(false_cells=20)
 
-    scores = judge([annotation], [probability], 1.0)
+    scores = judge(Answers([annotation], [probability]), 1.0)
 
     assert scores["threshold"] < 0.55
     assert scores["min_confidence"] == 0.7
@@ -120,21 +111,32 @@ def test_what_the_network_is_not_sure_of_is_dropped_where_that_gains_cells():
 def test_two_cells_gained_are_too_few_to_drop_what_the_network_is_not_sure_of():
     annotation, probability = unsure(false_cells=2)
 
-    assert judge([annotation], [probability], 1.0)["min_confidence"] == 0
+    assert judge(Answers([annotation], [probability]), 1.0)["min_confidence"] == 0
+
+
+def test_cells_gained_with_both_networks_add_up():
+    left_out, last = (Answers(*([each] for each in unsure(false_cells=number))) for number in (4, 6))
+
+    assert judge(left_out, 1.0)["min_confidence"] == judge(last, 1.0)["min_confidence"] == 0
+    assert judge(left_out, 1.0, last)["min_confidence"] == 0.7
 
 
 def test_another_setting_is_chosen_only_where_it_gains_more_than_three_cells():
-    scores = {0.0: 0.80, 0.6: 0.82, 0.7: 0.79}
+    assert choose_setting({0.0: [80], 0.6: [82], 0.7: [79]}, 0.0, unlike=float) == 0
+    assert choose_setting({0.0: [160], 0.6: [164], 0.7: [158]}, 0.0, unlike=float) == 0.6
 
-    assert choose_setting(scores, 0.0, cells=100, unlike=float) == 0
-    assert choose_setting(scores, 0.0, cells=200, unlike=float) == 0.6
+
+def test_cells_of_the_images_left_out_and_of_others_add_up():
+    assert choose_setting({0.0: [80, 300], 0.6: [82, 304], 0.7: [81, 301]}, 0.0, unlike=float) == 0.6
+
+
+def test_what_loses_cells_on_the_images_left_out_is_not_chosen_for_what_it_gains_on_others():
+    assert choose_setting({0.0: [80, 300], 0.6: [79, 320], 0.7: [80, 310]}, 0.0, unlike=float) == 0.7
 
 
 def test_of_settings_within_one_cell_of_the_best_the_one_most_like_the_usual_is_chosen():
-    scores = {0.0: 0.80, 0.8: 0.850, 0.7: 0.849, 0.6: 0.845}
-
-    assert choose_setting(scores, 0.0, cells=1000, unlike=float) == 0.7
-    assert choose_setting(scores, 0.0, cells=100, unlike=float) == 0.6
+    assert choose_setting({0.0: [800], 0.8: [850], 0.7: [849], 0.6: [845]}, 0.0, unlike=float) == 0.7
+    assert choose_setting({0.0: [80], 0.8: [85.0], 0.7: [84.9], 0.6: [84.5]}, 0.0, unlike=float) == 0.6
 
 
 def test_the_quick_scores_are_those_of_judge_at_one_half():
@@ -144,7 +146,7 @@ def test_the_quick_scores_are_those_of_judge_at_one_half():
 
     area, score = quick_scores(annotations, probabilities, 1.0)
 
-    judged = judge(annotations, probabilities, 1.0)
+    judged = judge(Answers(annotations, probabilities), 1.0)
     assert area == pytest.approx(judged["roc_area"], abs=1e-6)
     assert score == pytest.approx(judged["score_by_threshold"]["0.50"], abs=1e-6)
 

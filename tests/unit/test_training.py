@@ -47,15 +47,25 @@ def test_cross_validation_gives_every_image_the_answer_of_a_network_that_has_not
     assert (probabilities["image1"] == alone).all()
 
 
-def test_the_threshold_suits_the_areas_that_the_last_network_draws(monkeypatch):
-    wanted = dict.fromkeys((round(0.2 + 0.05 * step, 2) for step in range(13)), 0.3) | {0.35: 0.01}
-    monkeypatch.setattr(training, "bias_by_threshold", lambda ratios: wanted if len(ratios) == 3 else {})
-    monkeypatch.setattr(training, "judge", lambda *given: judge(*given) | {"bias": given[3]})
-    model = train(several(3), **TRAIN | {"steps": 2, "steps_held_out": 2}).model
+def test_the_settings_of_the_labels_suit_the_images_left_out_and_the_last_network(monkeypatch):
+    given = []
+    monkeypatch.setattr(training, "judge", lambda *each: given.append(each) or judge(*each))
+    monkeypatch.setattr(training, "_MOST_JUDGED", 3)
+    model = train(several(5), **TRAIN | {"steps": 2, "steps_held_out": 2, "hold_out": 1}).model
 
-    assert model.trained["metrics"]["held_out"]["bias"] == wanted
-    assert model.trained["metrics"]["training"]["area_bias"] == wanted[model.threshold]
-    assert model.trained["metrics"]["training"]["area_bias_by_threshold"]["0.35"] == 0.01
+    ((left_out, scale, last),) = given
+    assert scale == model.scale
+    assert [each.name for each in left_out.annotations] == model.trained["metrics"]["held_out"]["images"]
+    assert [each.name for each in last.annotations] == ["image0", "image2", "image4"]
+    for each, probability in zip(*last, strict=True):
+        again = predict_still(
+            model.network,
+            prepare_still(each, 1, NORMALISATION, scale),
+            shape=each.labels.shape,
+            device=torch.device("cpu"),
+            precision=torch.float32,
+        )
+        assert (probability == again).all()
 
 
 def test_with_folds_the_threshold_comes_from_all_images_together():

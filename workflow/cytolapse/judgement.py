@@ -40,157 +40,151 @@ class Cuts(NamedTuple):
 USUAL_CUTS = Cuts(0.2, 0.7)
 """Those that suit most images: others are chosen only where they find more cells."""
 
-_DEPTHS = (0.05, 0.1, 0.2, 0.3)
+_DEPTHS = (0.05, 0.1, 0.2, 0.3, 0.4)
 _NECKS = (0.6, 0.7, 0.8, 0.85, 0.9)
 _CUTS = tuple(itertools.starmap(Cuts, itertools.product(_DEPTHS, _NECKS)))
 _CONFIDENCES = (0.0, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85)
-# A score is a mean over cells. Another setting than the usual must gain more than this many of them, or chance
-# would choose; among settings that differ by less than one cell the scores say nothing.
+# Another setting than the usual must gain more than this many cells, or chance would choose.
 _CELLS_GAINED = 3
 
 JUDGED_TIMES = len(_THRESHOLDS) + len(_CUTS) + len(_CONFIDENCES) + 1
-"""How often `judge` labels each image."""
-MEASURED_TIMES = len(_THRESHOLDS)
-"""How often `area_ratios` labels each image."""
+"""How often `judge` labels each image, at most."""
 
 
-def area_ratios(
-    annotation: Annotation, probability: np.ndarray, usual_area_px: float, network_scale: float
-) -> list[np.ndarray]:
-    """How much larger or smaller than they are drawn cells are found, at each threshold that `judge` tries.
+class Answers(NamedTuple):
+    """Annotated images, and the probabilities that a network answers them with.
 
-    Parameters
-    ----------
-    annotation : Annotation
-    probability : uint8 array of shape (classes, y, x)
-        Of a network that may have learned from the image: it errs in
-        outlines of those as in others.
-    usual_area_px, network_scale
-        As for `find_cells`.
-
-    Returns
-    -------
-    list of float arrays
-        `evaluation.log_area_ratios`, in the order of the thresholds.
+    The probabilities are uint8 arrays of shape (classes, y, x), in the same
+    order; 255 is a probability of 1.
     """
-    found = (find_cells(probability, threshold, usual_area_px, network_scale) for threshold in _THRESHOLDS)
-    return [log_area_ratios(annotation.labels, each) for each in found]
+
+    annotations: Sequence[Annotation]
+    probabilities: Sequence[np.ndarray]
 
 
-def bias_by_threshold(ratios: Iterable[Sequence[np.ndarray]]) -> dict[float, float | None]:
-    """By which part cells of all images are found too large, by threshold; of `area_ratios` of each image."""
-    of_thresholds = zip(*ratios, strict=True)
-    return {
-        threshold: area_bias(np.concatenate(of_images))
-        for threshold, of_images in zip(_THRESHOLDS, of_thresholds, strict=True)
-    }
-
-
-def judge(
-    annotations: Sequence[Annotation],
-    probabilities: Sequence[np.ndarray],
-    network_scale: float,
-    bias: Mapping[float, float | None] | None = None,
-) -> dict[str, Any]:
+def judge(left_out: Answers, network_scale: float, last: Answers | None = None) -> dict[str, Any]:
     """All scores of probabilities, with the settings of labelling that serve them best.
 
     Cells are labelled by watershed, and not with the settings of the
     configuration: a labelling option must not make every model anew. First
     the threshold is chosen, then at that the cuts between cells, then with
-    those how sure the network must be of a cell (`choose_setting`).
+    those how sure the network must be of a cell.
+
+    Two networks seldom draw outlines alike, and images left out hold few
+    cells. Where the settings are for another network than the one that is
+    judged, it answers annotated images, too: it errs in those that it has
+    learned from as in others, only less. The threshold is one that does best
+    on the images left out, at which the last network draws cells as large as
+    they are (`evaluation.choose_threshold`). Another setting of the labels
+    than the usual one has to gain cells on both together, and to lose none on
+    the images left out (`choose_setting`).
 
     Parameters
     ----------
-    annotations : sequence of Annotation
-    probabilities : sequence of uint8 arrays of shape (classes, y, x)
-        In the same order; 255 is a probability of 1.
+    left_out : Answers
+        Of the network that is judged, to images that it has not learned from.
     network_scale : float
         As for `labeling.label_cells`.
-    bias : mapping of float to float or None, or None
-        `bias_by_threshold` of the network that the threshold is for, where
-        that is another one than the network that is judged; None is for the
-        same.
+    last : Answers or None
+        Of the network that the settings are for, where that is another one.
 
     Returns
     -------
     dict
-        images, roc_area; threshold, and at it false_positive_rate and
-        true_positive_rate of pixels; split_depth, split_neck, min_confidence;
-        with all of them ap_50, ap_75, mean_ap (overlaps of 0.5 to 0.9), seg,
-        area_bias and area_sd of cells; score_by_threshold, score_by_cuts and
-        score_by_confidence; by_image, ap_50 and seg of each image with cells,
-        and by_image_range, the lowest and highest of each.
+        Of the images left out: images, roc_area; threshold, and at it
+        false_positive_rate and true_positive_rate of pixels; split_depth,
+        split_neck, min_confidence; with all of them ap_50, ap_75, mean_ap
+        (overlaps of 0.5 to 0.9), seg, area_bias and area_sd of cells;
+        score_by_threshold, score_by_cuts and score_by_confidence; by_image,
+        ap_50 and seg of each image with cells, and by_image_range, the lowest
+        and highest of each. Of the last network, or the same: last_area_bias,
+        and last_area_bias_by_threshold.
     """
-    truths = [each.labels for each in annotations]
-    histogram = cell_histogram(annotations, probabilities)
+    truths = [each.labels for each in left_out.annotations]
+    histogram = cell_histogram(*left_out)
     area_px = usual_area_px(truths)
+    ways = [way for way in (left_out, last) if way is not None]
+    cells = [_count_cells(way.annotations) for way in ways]
 
     def label(
         probability: np.ndarray, threshold: float, cuts: Cuts = USUAL_CUTS, confidence: float = 0.0
     ) -> np.ndarray:
         return find_cells(probability, threshold, area_px, network_scale, cuts, confidence)
 
-    def score(cuts: Cuts, confidence: float) -> dict[str, float]:
-        found = [label(probability, threshold, cuts, confidence) for probability in probabilities]
-        return label_scores(truths, found, _IOUS)
+    def scores_of(cuts: Cuts, confidence: float) -> list[dict[str, float]]:
+        return [
+            label_scores(
+                [each.labels for each in way.annotations],
+                [label(probability, threshold, cuts, confidence) for probability in way.probabilities],
+                _IOUS,
+            )
+            for way in ways
+        ]
 
-    cells = sum(np.unique(truth[truth > 0]).size for truth in truths)
-    by_threshold = score_thresholds(probabilities, truths, label=label, thresholds=_THRESHOLDS, ious=_IOUS)
-    threshold = choose_threshold(
-        {each: scores["score"] for each, scores in by_threshold.items()},
-        bias or {each: scores["area_bias"] for each, scores in by_threshold.items()},
-        cells,
-    )
-    by_cuts = {cuts: score(cuts, 0.0)["score"] for cuts in _CUTS}
-    cuts = choose_setting(by_cuts, USUAL_CUTS, cells, unlike=_steps_from_usual)
-    by_confidence = {least: score(cuts, least) for least in _CONFIDENCES}
-    confidence = choose_setting(
-        {least: of_least["score"] for least, of_least in by_confidence.items()}, 0.0, cells, unlike=float
-    )
-    best = by_confidence[confidence]
+    def chosen_of(scores: Mapping[T, list[dict[str, float]]], usual: T, unlike: Callable[[T], float]) -> T:
+        right = {
+            setting: [of_way["score"] * number for of_way, number in zip(of_ways, cells, strict=True)]
+            for setting, of_ways in scores.items()
+        }
+        return choose_setting(right, usual, unlike=unlike)
+
+    by_threshold = score_thresholds(left_out.probabilities, truths, label=label, thresholds=_THRESHOLDS, ious=_IOUS)
+    bias = {each: scores["area_bias"] for each, scores in by_threshold.items()}
+    if last is not None:
+        bias = {threshold: _area_bias(last, lambda answer, at=threshold: label(answer, at)) for threshold in bias}
+    by_score = {each: scores["score"] for each, scores in by_threshold.items()}
+    threshold = choose_threshold(by_score, bias, cells[0])
+    by_cuts = {cuts: scores_of(cuts, 0.0) for cuts in _CUTS}
+    cuts = chosen_of(by_cuts, USUAL_CUTS, _steps_from_usual)
+    by_confidence = {least: scores_of(cuts, least) for least in _CONFIDENCES}
+    confidence = chosen_of(by_confidence, 0.0, float)
+    best = by_confidence[confidence][0]
     curve = roc_curve(histogram)
     point = int(np.argmin(np.abs(curve.threshold - threshold)))
     by_image = {}
-    for each, probability in zip(annotations, probabilities, strict=True):
+    for each, probability in zip(*left_out, strict=True):
         if (each.labels > 0).any():
             of_image = label_scores([each.labels], [label(probability, threshold, cuts, confidence)], [0.5])
             by_image[each.name] = {name: _rounded(of_image[name]) for name in _OF_IMAGE}
     return {
-        **pixel_scores(annotations, histogram),
+        **pixel_scores(left_out.annotations, histogram),
         "threshold": threshold,
         **cuts._asdict(),
         "min_confidence": confidence,
         "false_positive_rate": _rounded(curve.false_positive_rate[point]),
         "true_positive_rate": _rounded(curve.true_positive_rate[point]),
         **{name: _rounded(best[name]) for name in ("ap_50", "ap_75", "mean_ap", "seg")},
-        **{name: None if best[name] is None else _rounded(best[name]) for name in ("area_bias", "area_sd")},
-        "score_by_threshold": {f"{each:.2f}": _rounded(scores["score"]) for each, scores in by_threshold.items()},
+        **{name: _rounded(best[name]) for name in ("area_bias", "area_sd")},
+        "score_by_threshold": {f"{each:.2f}": _rounded(score) for each, score in by_score.items()},
         "score_by_cuts": {
-            f"{each.split_depth:.2f}, {each.split_neck:.2f}": _rounded(of_cuts) for each, of_cuts in by_cuts.items()
+            f"{each.split_depth:.2f}, {each.split_neck:.2f}": _rounded(scores[0]["score"])
+            for each, scores in by_cuts.items()
         },
         "score_by_confidence": {
-            f"{least:.2f}": _rounded(of_least["score"]) for least, of_least in by_confidence.items()
+            f"{least:.2f}": _rounded(scores[0]["score"]) for least, scores in by_confidence.items()
         },
         "by_image": by_image,
         "by_image_range": {
             name: [pick(of_image[name] for of_image in by_image.values()) for pick in (min, max)] for name in _OF_IMAGE
         },
+        "last_area_bias": _rounded(bias[threshold]),
+        "last_area_bias_by_threshold": {f"{each:.2f}": _rounded(of_cells) for each, of_cells in bias.items()},
     }
 
 
-def choose_setting(scores: Mapping[T, float], usual: T, cells: int, *, unlike: Callable[[T], float]) -> T:
-    """The setting that scores best, if it gains some cells over the usual one.
+def choose_setting(right: Mapping[T, Sequence[float]], usual: T, *, unlike: Callable[[T], float]) -> T:
+    """The setting by which most cells are right, if it gains some over the usual one.
 
     Of those that are within one cell of the best, the one most like the
-    usual.
+    usual: that little says nothing.
 
     Parameters
     ----------
-    scores : mapping of a setting to its score
-        The usual one among them.
+    right : mapping of a setting to numbers of cells
+        The usual one among them. Of the images left out, then of others if
+        there are any; they add up, but where fewer cells are right on the
+        images left out than by the usual setting, others do not count.
     usual : setting
-    cells : int
-        Number of true cells that the scores are means over.
     unlike : callable
         How far a setting is from the usual one.
 
@@ -198,16 +192,26 @@ def choose_setting(scores: Mapping[T, float], usual: T, cells: int, *, unlike: C
     -------
     setting
     """
-    best = max(scores.values())
-    if best < scores[usual] + _CELLS_GAINED / cells:
+    total = {each: sum(cells) for each, cells in right.items() if cells[0] >= right[usual][0]}
+    best = max(total.values())
+    if best < total[usual] + _CELLS_GAINED:
         return usual
-    alike = [each for each, score in scores.items() if score >= best - 1 / cells]
-    return min(alike, key=lambda each: (unlike(each), -scores[each]))
+    alike = [each for each, cells in total.items() if cells >= best - 1]
+    return min(alike, key=lambda each: (unlike(each), -total[each]))
 
 
 def _steps_from_usual(cuts: Cuts) -> int:
     tried = (_DEPTHS, _NECKS)
     return sum(abs(of.index(one) - of.index(usual)) for of, one, usual in zip(tried, cuts, USUAL_CUTS, strict=True))
+
+
+def _count_cells(annotations: Sequence[Annotation]) -> int:
+    return sum(np.unique(each.labels[each.labels > 0]).size for each in annotations)
+
+
+def _area_bias(answers: Answers, label: Callable[[np.ndarray], np.ndarray]) -> float | None:
+    pairs = zip(*answers, strict=True)
+    return area_bias(np.concatenate([log_area_ratios(each.labels, label(probability)) for each, probability in pairs]))
 
 
 def quick_scores(
@@ -347,5 +351,5 @@ def draw_roc(roc: pd.DataFrame, path: str | os.PathLike) -> None:
     pyplot.close(figure)
 
 
-def _rounded(value: float) -> float:
-    return round(float(value), 6)
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(float(value), 6)

@@ -20,9 +20,7 @@ from cytolapse.evaluation import BINS
 from cytolapse.holdout import held_out_phases, split_folds
 from cytolapse.judgement import (
     JUDGED_TIMES,
-    MEASURED_TIMES,
-    area_ratios,
-    bias_by_threshold,
+    Answers,
     cell_histogram,
     curve_rows,
     find_cells,
@@ -43,6 +41,8 @@ log = logging.getLogger(__name__)
 # A start that draws the annotated cells worse than this, as it is, knows other cells, and what it knows of them is in
 # the way: it takes steps to unlearn, and what the annotated images do not show it never unlearns.
 _LEAST_SCORE_OF_START = 0.6
+# Of more images than this the settings of the labels are chosen by so many: cells enough, and they are held in memory.
+_MOST_JUDGED = 24
 
 
 class TrainingRejected(Exception):
@@ -102,10 +102,8 @@ def train(
 
     The last network starts afresh from the same seed and settings. Its
     held-out scores are those of the networks before it, which have not seen
-    what they are judged on. Of the thresholds that do equally well there, the
-    last network gets the one at which its own cells, in all images, are as
-    large as they are drawn: a score hangs on few cells, and two networks
-    seldom draw outlines alike.
+    what they are judged on; the settings of its labels suit these and itself
+    (`judgement.judge`).
 
     Parameters
     ----------
@@ -190,29 +188,27 @@ def train(
     else:
         log.warning("no image is held out: threshold and scores come from the training images and flatter the model")
     network, _ = fit_network(annotations, phase="final", check=None, steps=steps, **fit)
-    histogram, ratios, comparisons = np.zeros((2, BINS), np.int64), [], []
-    answers = predict_stills(network, annotations, progress, settings)
-    if not held_out:
-        answers = probabilities = list(answers)
-    for each, probability in zip(annotations, answers, strict=True):
+    histogram, comparisons = np.zeros((2, BINS), np.int64), []
+    judging = _judging(annotations)
+    last = Answers([annotations[index] for index in judging], [])
+    for index, probability in enumerate(predict_stills(network, annotations, progress, settings)):
+        each = annotations[index]
         histogram += cell_histogram([each], [probability])
-        with progress.timed("label", MEASURED_TIMES * each.labels.size):
-            ratios.append(area_ratios(each, probability, area_px, settings["scale"]))
+        if index in judging:
+            last.probabilities.append(probability)
         if each.name not in whole:
             comparisons.append(_compare(each, probability, area_px, settings["scale"], progress))
     doubts += _doubts(comparisons)
     points.insert(0, curve_rows("training", histogram))
     metrics["training"] = pixel_scores(annotations, histogram)
     _check_floor("the training images", metrics["training"]["roc_area"], floor_roc_area, metrics)
-    bias = bias_by_threshold(ratios)
-    judged_by, judged = ("held_out", held_out) if held_out else ("training", annotations)
-    with progress.timed("label", JUDGED_TIMES * _pixels(judged)):
-        metrics[judged_by] = judge(judged, probabilities, settings["scale"], bias)
-    chosen = metrics[judged_by]
-    metrics["training"] |= {
-        "area_bias": bias[chosen["threshold"]],
-        "area_bias_by_threshold": {f"{threshold:.2f}": of_cells for threshold, of_cells in bias.items()},
-    }
+    with progress.timed("label", JUDGED_TIMES * _pixels(held_out + last.annotations)):
+        if held_out:
+            chosen = judge(Answers(held_out, probabilities), settings["scale"], last)
+            metrics["held_out"] = chosen
+        else:
+            chosen = judge(last, settings["scale"])
+            metrics["training"] |= chosen | metrics["training"]
     metrics["threshold_from"] = ("cross_validation" if len(phases) > 1 else "held_out") if held_out else "training"
     metrics["annotation_warnings"] = doubts
     knobs = {
@@ -317,10 +313,16 @@ def _work(
     for phase, (_, left_out) in phases.items():
         pixels = _pixels(left_out)
         work[phase] = Work(steps_held_out, CHECKS, pixels, pixels, pixels)
-    predict_px = _pixels(annotations)
-    judged_px = sum(_pixels(left_out) for _, left_out in phases.values()) or predict_px
-    label_px = MEASURED_TIMES * predict_px + JUDGED_TIMES * judged_px + _pixels(compared_last)
-    return work | {"final": Work(steps, predict_px=predict_px, label_px=label_px)}
+    judged = [annotations[index] for index in _judging(annotations)]
+    judged += [each for _, left_out in phases.values() for each in left_out]
+    label_px = _pixels(compared_last) + JUDGED_TIMES * _pixels(judged)
+    return work | {"final": Work(steps, predict_px=_pixels(annotations), label_px=label_px)}
+
+
+def _judging(annotations: Sequence[Annotation]) -> list[int]:
+    """Which of the images the last network's labels are judged by, evenly chosen where there are many."""
+    count = min(len(annotations), _MOST_JUDGED)
+    return [round(index) for index in np.linspace(0, len(annotations) - 1, count)]
 
 
 def _pixels(annotations: Sequence[Annotation]) -> int:
