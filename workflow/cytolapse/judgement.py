@@ -103,8 +103,8 @@ def judge(left_out: Answers, network_scale: float, last: Answers | None = None) 
     truths = [each.labels for each in left_out.annotations]
     histogram = cell_histogram(*left_out)
     area_px = usual_area_px(truths)
-    ways = [way for way in (left_out, last) if way is not None]
-    cells = [_count_cells(way.annotations) for way in ways]
+    networks = [answers for answers in (left_out, last) if answers is not None]
+    cells = [_count_cells(answers.annotations) for answers in networks]
 
     def label(
         probability: np.ndarray, threshold: float, cuts: Cuts = USUAL_CUTS, confidence: float = 0.0
@@ -114,19 +114,18 @@ def judge(left_out: Answers, network_scale: float, last: Answers | None = None) 
     def scores_of(cuts: Cuts, confidence: float) -> list[dict[str, float]]:
         return [
             label_scores(
-                [each.labels for each in way.annotations],
-                [label(probability, threshold, cuts, confidence) for probability in way.probabilities],
+                [each.labels for each in answers.annotations],
+                [label(probability, threshold, cuts, confidence) for probability in answers.probabilities],
                 _IOUS,
             )
-            for way in ways
+            for answers in networks
         ]
 
-    def chosen_of(scores: Mapping[T, list[dict[str, float]]], usual: T, unlike: Callable[[T], float]) -> T:
-        right = {
-            setting: [of_way["score"] * number for of_way, number in zip(of_ways, cells, strict=True)]
-            for setting, of_ways in scores.items()
+    def cells_right(scores: Mapping[T, list[dict[str, float]]]) -> dict[T, list[float]]:
+        return {
+            setting: [each["score"] * number for each, number in zip(of_networks, cells, strict=True)]
+            for setting, of_networks in scores.items()
         }
-        return choose_setting(right, usual, unlike=unlike)
 
     by_threshold = score_thresholds(left_out.probabilities, truths, label=label, thresholds=_THRESHOLDS, ious=_IOUS)
     bias = {each: scores["area_bias"] for each, scores in by_threshold.items()}
@@ -135,17 +134,13 @@ def judge(left_out: Answers, network_scale: float, last: Answers | None = None) 
     by_score = {each: scores["score"] for each, scores in by_threshold.items()}
     threshold = choose_threshold(by_score, bias, cells[0])
     by_cuts = {cuts: scores_of(cuts, 0.0) for cuts in _CUTS}
-    cuts = chosen_of(by_cuts, USUAL_CUTS, _steps_from_usual)
+    cuts = choose_setting(cells_right(by_cuts), USUAL_CUTS, unlike=_steps_from_usual)
     by_confidence = {least: scores_of(cuts, least) for least in _CONFIDENCES}
-    confidence = chosen_of(by_confidence, 0.0, float)
+    confidence = choose_setting(cells_right(by_confidence), 0.0, unlike=float)
     best = by_confidence[confidence][0]
     curve = roc_curve(histogram)
     point = int(np.argmin(np.abs(curve.threshold - threshold)))
-    by_image = {}
-    for each, probability in zip(*left_out, strict=True):
-        if (each.labels > 0).any():
-            of_image = label_scores([each.labels], [label(probability, threshold, cuts, confidence)], [0.5])
-            by_image[each.name] = {name: _rounded(of_image[name]) for name in _OF_IMAGE}
+    by_image = _scores_by_image(left_out, lambda answer: label(answer, threshold, cuts, confidence))
     return {
         **pixel_scores(left_out.annotations, histogram),
         "threshold": threshold,
@@ -207,6 +202,15 @@ def _steps_from_usual(cuts: Cuts) -> int:
 
 def _count_cells(annotations: Sequence[Annotation]) -> int:
     return sum(np.unique(each.labels[each.labels > 0]).size for each in annotations)
+
+
+def _scores_by_image(answers: Answers, label: Callable[[np.ndarray], np.ndarray]) -> dict[str, dict[str, float]]:
+    scores = {}
+    for each, probability in zip(*answers, strict=True):
+        if (each.labels > 0).any():
+            of_image = label_scores([each.labels], [label(probability)], [0.5])
+            scores[each.name] = {name: _rounded(of_image[name]) for name in _OF_IMAGE}
+    return scores
 
 
 def _area_bias(answers: Answers, label: Callable[[np.ndarray], np.ndarray]) -> float | None:

@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 # the way: it takes steps to unlearn, and what the annotated images do not show it never unlearns.
 _LEAST_SCORE_OF_START = 0.6
 # Of more images than this the settings of the labels are chosen by so many: cells enough, and they are held in memory.
-_MOST_JUDGED = 24
+_MOST_JUDGED = 12
 
 
 class TrainingRejected(Exception):
