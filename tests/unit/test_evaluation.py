@@ -235,8 +235,8 @@ def test_of_thresholds_that_do_equally_well_the_middle_one_is_chosen():
     assert choose_threshold(alike, dict.fromkeys(alike, 0.0), cells=1000) == 0.5
 
 
-@pytest.mark.parametrize(("cells", "threshold"), [(1000, 0.5), (101, 0.5), (99, 0.3), (20, 0.3)])
-def test_among_thresholds_that_score_alike_within_a_cell_the_areas_decide(cells, threshold):
+@pytest.mark.parametrize(("cells", "threshold"), [(1000, 0.5), (51, 0.5), (49, 0.3), (20, 0.3)])
+def test_among_thresholds_that_score_alike_within_half_a_cell_the_areas_decide(cells, threshold):
     scores, bias = {0.3: 0.9399, 0.5: 0.946, 0.7: 0.95}, {0.3: 0.001, 0.5: -0.02, 0.7: -0.05}
 
     assert choose_threshold(scores, bias, cells) == threshold

@@ -14,8 +14,9 @@ from cytolapse.annotations import IGNORE
 
 BINS = 256
 
-# Scores nearer than this are those of a few cells.
-_EQUAL = 0.01
+# Scores that differ by less than this, or by less than this part of a cell, say nothing.
+_EQUAL = 0.005
+_EQUAL_CELLS = 0.5
 
 
 class Roc(NamedTuple):
@@ -305,9 +306,9 @@ def score_thresholds(
 def choose_threshold(scores: Mapping[float, float], area_bias: Mapping[float, float | None], cells: int) -> float:
     """The threshold that finds cells best, and draws them as large as they are.
 
-    Scores within a hundredth of the best, or within one cell where that is
-    more, count as equal: they hang on single cells, while the areas of all
-    cells follow the threshold closely. Of thresholds that do equally well,
+    Scores within 0.005 of the best, or within half a cell where that is more,
+    count as equal: they hang on single cells, while the areas of all cells
+    follow the threshold closely. Of thresholds that do equally well,
     the one is taken whose cells have the least bias of area, of those the
     one in the middle.
 
@@ -325,7 +326,7 @@ def choose_threshold(scores: Mapping[float, float], area_bias: Mapping[float, fl
     -------
     float
     """
-    least_score = max(scores.values()) - max(_EQUAL, 1 / cells)
+    least_score = max(scores.values()) - max(_EQUAL, _EQUAL_CELLS / cells)
     off = {
         threshold: float("inf") if area_bias[threshold] is None else abs(area_bias[threshold])
         for threshold, score in sorted(scores.items())
