@@ -68,6 +68,16 @@ def test_the_settings_of_the_labels_suit_the_images_left_out_and_the_last_networ
         assert (probability == again).all()
 
 
+def test_images_without_cells_choose_only_where_there_is_room(monkeypatch):
+    few = [*empty(2), *several(3), *empty(2)]
+
+    assert training._judging(few) == [0, 1, 2, 3, 4, 5, 6]
+    monkeypatch.setattr(training, "_MOST_JUDGED", 4)
+    assert training._judging(few) == [0, 2, 3, 4]
+    monkeypatch.setattr(training, "_MOST_JUDGED", 2)
+    assert training._judging(few) == [2, 4]
+
+
 def test_with_folds_the_threshold_comes_from_all_images_together():
     result = train(several(3), **TRAIN | {"folds": 7, "steps": 2, "steps_held_out": 2})
     metrics = result.model.trained["metrics"]

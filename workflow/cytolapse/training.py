@@ -320,9 +320,16 @@ def _work(
 
 
 def _judging(annotations: Sequence[Annotation]) -> list[int]:
-    """Which of the images the last network's labels are judged by, evenly chosen where there are many."""
-    count = min(len(annotations), _MOST_JUDGED)
-    return [round(index) for index in np.linspace(0, len(annotations) - 1, count)]
+    """Which images the last network's labels are judged by: those with cells first, evenly where there are many."""
+    with_cells = [index for index, each in enumerate(annotations) if (each.labels > 0).any()]
+    chosen = _evenly(with_cells, _MOST_JUDGED)
+    without = sorted(set(range(len(annotations))) - set(with_cells))
+    return sorted(chosen + _evenly(without, _MOST_JUDGED - len(chosen)))
+
+
+def _evenly(indices: Sequence[int], most: int) -> list[int]:
+    places = np.linspace(0, len(indices) - 1, min(len(indices), most))
+    return [indices[round(place)] for place in places]
 
 
 def _pixels(annotations: Sequence[Annotation]) -> int:
