@@ -3,18 +3,15 @@ import pytest
 
 from cytolapse.annotations import IGNORE
 from cytolapse.evaluation import (
-    area_bias,
     average_precision,
     cell_jaccards,
     choose_threshold,
     detection_scores,
     label_scores,
-    log_area_ratios,
     match_cells,
     probability_histogram,
     roc_area,
     roc_curve,
-    score_thresholds,
     seg_score,
 )
 
@@ -202,27 +199,6 @@ def test_a_marker_is_detected_by_a_cell_much_larger_than_it():
     assert detection_scores(squares((20, 22, 20, 22)), squares((10, 30, 10, 30))).recall == 1
 
 
-def above(probability: np.ndarray, threshold: float) -> np.ndarray:
-    from scipy.ndimage import label
-
-    return label(probability[0] > threshold)[0]
-
-
-def test_labels_are_scored_at_every_threshold():
-    y, x = np.indices((60, 60))
-    cone = np.clip(1 - np.hypot(y - 30, x - 30) / 25, 0, 1)[None]
-
-    scores = score_thresholds(
-        [cone], [disks((30, 30, 10))], label=above, thresholds=np.arange(1, 10) / 10, ious=[0.5, 0.75]
-    )
-
-    assert list(scores) == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
-    assert max(scores, key=lambda threshold: scores[threshold]["score"]) == 0.6
-    assert scores[0.6]["ap_75"] == 1
-    assert scores[0.6]["seg"] > scores[0.5]["seg"] > scores[0.1]["seg"]
-    assert abs(scores[0.6]["area_bias"]) < 0.02 < 0.4 < scores[0.5]["area_bias"]
-
-
 def test_the_threshold_with_the_best_score_is_chosen():
     scores = {0.3: 0.9, 0.5: 0.95, 0.7: 0.92}
 
@@ -250,9 +226,8 @@ def test_the_bias_of_areas_is_that_of_cells_that_are_matched():
     truth = squares((0, 10, 0, 10), (20, 30, 0, 10), (40, 50, 0, 10))
     found = squares((0, 10, 0, 12), (20, 30, 0, 8), (40, 50, 0, 4))
 
-    assert log_area_ratios(truth, found).tolist() == pytest.approx([np.log(1.2), np.log(0.8)])
-    assert area_bias(log_area_ratios(truth, found)) == pytest.approx(np.sqrt(0.96) - 1)
-    assert area_bias(log_area_ratios(truth, np.zeros_like(truth))) is None
+    assert label_scores([truth], [found], [0.5])["area_bias"] == pytest.approx(np.sqrt(0.96) - 1)
+    assert label_scores([truth], [np.zeros_like(truth)], [0.5])["area_bias"] is None
 
 
 def test_scores_count_the_cells_of_all_images_together():
@@ -262,13 +237,3 @@ def test_scores_count_the_cells_of_all_images_together():
     scores = label_scores([crowded, lonely], [crowded, np.zeros_like(lonely)], [0.5])
 
     assert scores["seg"] == scores["ap_50"] == scores["mean_ap"] == scores["score"] == 16 / 17
-
-
-def test_scoring_without_images_or_candidates_is_refused():
-    with pytest.raises(ValueError, match="found 0 images and 1 candidates"):
-        score_thresholds([], [], label=above, thresholds=[0.5], ious=[0.5])
-
-
-def test_scoring_without_cells_is_refused():
-    with pytest.raises(ValueError, match="none is drawn in the images left out"):
-        score_thresholds([np.zeros((1, 4, 4))], [np.zeros((4, 4), int)], label=above, thresholds=[0.5], ious=[0.5])

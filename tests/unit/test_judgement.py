@@ -30,6 +30,14 @@ def test_perfect_probabilities_are_judged_perfect():
     assert (scores["false_positive_rate"], scores["true_positive_rate"]) == (0, 1)
 
 
+def test_images_without_cells_are_refused():
+    annotation = drawn(seed=1)
+    annotation = annotation._replace(labels=np.zeros_like(annotation.labels))
+
+    with pytest.raises(ValueError, match="needs pixels of cells and of background; found 0 of cells"):
+        judge(Answers([annotation], [np.zeros((2, *annotation.labels.shape), np.uint8)]), 1.0)
+
+
 def test_each_image_is_judged_alone_too_and_one_without_cells_is_not():
     annotations = [drawn("good", seed=1), drawn("missed", seed=2), drawn("empty", seed=3)]
     annotations[2] = annotations[2]._replace(labels=np.zeros_like(annotations[2].labels))

@@ -71,11 +71,18 @@ def test_the_settings_of_the_labels_suit_the_images_left_out_and_the_last_networ
 def test_images_without_cells_choose_only_where_there_is_room(monkeypatch):
     few = [*empty(2), *several(3), *empty(2)]
 
-    assert training._judging(few) == [0, 1, 2, 3, 4, 5, 6]
+    assert training._judging(few, several(1)) == [0, 1, 2, 3, 4, 5, 6]
     monkeypatch.setattr(training, "_MOST_JUDGED", 4)
-    assert training._judging(few) == [0, 2, 3, 4]
+    assert training._judging(few, several(1)) == [0, 2, 3, 4]
     monkeypatch.setattr(training, "_MOST_JUDGED", 2)
-    assert training._judging(few) == [2, 4]
+    assert training._judging(few, several(1)) == [2, 4]
+
+
+def test_without_images_left_out_all_are_judged(monkeypatch):
+    monkeypatch.setattr(training, "_MOST_JUDGED", 1)
+    metrics = train(several(3), **TRAIN | {"hold_out": 0, "steps": 2}).model.trained["metrics"]
+
+    assert list(metrics["training"]["by_image"]) == metrics["training"]["images"] == ["image0", "image1", "image2"]
 
 
 def test_with_folds_the_threshold_comes_from_all_images_together():

@@ -5,7 +5,7 @@ never hold more than one image. Pixels labelled `annotations.IGNORE` in the
 truth count in no score.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -256,53 +256,6 @@ def detection_scores(truth: np.ndarray, found: np.ndarray) -> Detections:
     )
 
 
-def score_thresholds(
-    probabilities: Sequence[np.ndarray],
-    truths: Sequence[np.ndarray],
-    *,
-    label: Callable[[np.ndarray, float], np.ndarray],
-    thresholds: Iterable[float],
-    ious: Iterable[float],
-) -> dict[float, dict[str, float]]:
-    """How well labels agree with the truth, by the threshold that they are drawn at.
-
-    Parameters
-    ----------
-    probabilities : sequence of arrays of shape (classes, y, x)
-        Of images that the network has not learned from.
-    truths : sequence of int arrays of shape (y, x)
-        Their labels.
-    label : callable
-        (probability, threshold) to labels.
-    thresholds : iterable of float
-        Candidates.
-    ious : iterable of float
-        Overlaps at which cells are matched.
-
-    Returns
-    -------
-    dict of float to dict
-        Of each candidate, in rising order: `label_scores`.
-
-    Raises
-    ------
-    ValueError
-        If there is no image, no candidate, or no cell in any of the truths.
-    """
-    thresholds, ious = sorted(thresholds), sorted(ious)
-    if not probabilities or not thresholds:
-        raise ValueError(
-            f"choosing a threshold needs images and candidates; found {len(probabilities)} images "
-            f"and {len(thresholds)} candidates"
-        )
-    if not any((truth > 0).any() for truth in truths):
-        raise ValueError("choosing a threshold needs cells; none is drawn in the images left out")
-    return {
-        threshold: label_scores(truths, [label(probability, threshold) for probability in probabilities], ious)
-        for threshold in thresholds
-    }
-
-
 def choose_threshold(scores: Mapping[float, float], area_bias: Mapping[float, float | None], cells: int) -> float:
     """The threshold that finds cells best, and draws them as large as they are.
 
@@ -334,27 +287,6 @@ def choose_threshold(scores: Mapping[float, float], area_bias: Mapping[float, fl
     }
     least = [threshold for threshold, each in off.items() if each <= min(off.values()) + 1e-9]
     return least[(len(least) - 1) // 2]
-
-
-def log_area_ratios(truth: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """Of the cells that overlap by more than half (there can be one such pair a cell): ln(found area / true area).
-
-    Parameters
-    ----------
-    truth, found : int arrays of shape (y, x)
-        Label images.
-
-    Returns
-    -------
-    float array of shape (pairs,)
-        Those of several images concatenate; `area_bias` is their bias.
-    """
-    return _log_area_ratios(_overlaps(truth, found))
-
-
-def area_bias(log_ratios: np.ndarray) -> float | None:
-    """By which part cells are found too large, in the geometric mean; None where no cell is matched."""
-    return float(np.exp(log_ratios.mean()) - 1) if log_ratios.size else None
 
 
 def label_scores(truths: Sequence[np.ndarray], found: Sequence[np.ndarray], ious: Sequence[float]) -> dict[str, float]:
@@ -393,7 +325,7 @@ def label_scores(truths: Sequence[np.ndarray], found: Sequence[np.ndarray], ious
         "score": (mean_ap + seg) / 2,
         "mean_ap": mean_ap,
         "seg": seg,
-        "area_bias": area_bias(ratios),
+        "area_bias": float(np.exp(ratios.mean()) - 1) if ratios.size else None,
         "area_sd": float(ratios.std()) if ratios.size else None,
         **precisions,
     }
@@ -435,6 +367,7 @@ def _overlaps(truth: np.ndarray, found: np.ndarray) -> _Overlaps:
 
 
 def _log_area_ratios(overlaps: _Overlaps) -> np.ndarray:
+    """Of cells that overlap by more than half (there can be one such pair a cell): ln(found area / true area)."""
     pairs = overlaps.iou > 0.5
     return np.log(overlaps.found_px[overlaps.found[pairs]] / overlaps.true_px[overlaps.true[pairs]])
 

@@ -10,14 +10,11 @@ import pandas as pd
 
 from cytolapse.annotations import Annotation
 from cytolapse.evaluation import (
-    area_bias,
     choose_threshold,
     label_scores,
-    log_area_ratios,
     probability_histogram,
     roc_area,
     roc_curve,
-    score_thresholds,
 )
 from cytolapse.files import atomic_path
 from cytolapse.labeling import label_cells, least_area_px
@@ -48,7 +45,7 @@ _CONFIDENCES = (0.0, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85)
 _CELLS_GAINED = 3
 
 JUDGED_TIMES = len(_THRESHOLDS) + len(_CUTS) + len(_CONFIDENCES) + 1
-"""How often `judge` labels each image, at most."""
+"""How often `judge` labels each image of `left_out`; of `last` once less."""
 
 
 class Answers(NamedTuple):
@@ -99,10 +96,15 @@ def judge(left_out: Answers, network_scale: float, last: Answers | None = None) 
         ap_50 and seg of each image with cells, and by_image_range, the lowest
         and highest of each. Of the last network, or the same: last_area_bias,
         and last_area_bias_by_threshold.
+
+    Raises
+    ------
+    ValueError
+        If no cell, or no background, is drawn in the images left out.
     """
-    truths = [each.labels for each in left_out.annotations]
     histogram = cell_histogram(*left_out)
-    area_px = usual_area_px(truths)
+    pixels = pixel_scores(left_out.annotations, histogram)
+    area_px = usual_area_px(each.labels for each in left_out.annotations)
     networks = [answers for answers in (left_out, last) if answers is not None]
     cells = [_count_cells(answers.annotations) for answers in networks]
 
@@ -111,7 +113,7 @@ def judge(left_out: Answers, network_scale: float, last: Answers | None = None) 
     ) -> np.ndarray:
         return find_cells(probability, threshold, area_px, network_scale, cuts, confidence)
 
-    def scores_of(cuts: Cuts, confidence: float) -> list[dict[str, float]]:
+    def scores_of(threshold: float, cuts: Cuts = USUAL_CUTS, confidence: float = 0.0) -> list[dict[str, float]]:
         return [
             label_scores(
                 [each.labels for each in answers.annotations],
@@ -127,22 +129,20 @@ def judge(left_out: Answers, network_scale: float, last: Answers | None = None) 
             for setting, of_networks in scores.items()
         }
 
-    by_threshold = score_thresholds(left_out.probabilities, truths, label=label, thresholds=_THRESHOLDS, ious=_IOUS)
-    bias = {each: scores["area_bias"] for each, scores in by_threshold.items()}
-    if last is not None:
-        bias = {threshold: _area_bias(last, lambda answer, at=threshold: label(answer, at)) for threshold in bias}
-    by_score = {each: scores["score"] for each, scores in by_threshold.items()}
+    by_threshold = {threshold: scores_of(threshold) for threshold in _THRESHOLDS}
+    by_score = {each: scores[0]["score"] for each, scores in by_threshold.items()}
+    bias = {each: scores[-1]["area_bias"] for each, scores in by_threshold.items()}
     threshold = choose_threshold(by_score, bias, cells[0])
-    by_cuts = {cuts: scores_of(cuts, 0.0) for cuts in _CUTS}
+    by_cuts = {cuts: scores_of(threshold, cuts) for cuts in _CUTS}
     cuts = choose_setting(cells_right(by_cuts), USUAL_CUTS, unlike=_steps_from_usual)
-    by_confidence = {least: scores_of(cuts, least) for least in _CONFIDENCES}
+    by_confidence = {least: scores_of(threshold, cuts, least) for least in _CONFIDENCES}
     confidence = choose_setting(cells_right(by_confidence), 0.0, unlike=float)
     best = by_confidence[confidence][0]
     curve = roc_curve(histogram)
     point = int(np.argmin(np.abs(curve.threshold - threshold)))
     by_image = _scores_by_image(left_out, lambda answer: label(answer, threshold, cuts, confidence))
     return {
-        **pixel_scores(left_out.annotations, histogram),
+        **pixels,
         "threshold": threshold,
         **cuts._asdict(),
         "min_confidence": confidence,
@@ -211,11 +211,6 @@ def _scores_by_image(answers: Answers, label: Callable[[np.ndarray], np.ndarray]
             of_image = label_scores([each.labels], [label(probability)], [0.5])
             scores[each.name] = {name: _rounded(of_image[name]) for name in _OF_IMAGE}
     return scores
-
-
-def _area_bias(answers: Answers, label: Callable[[np.ndarray], np.ndarray]) -> float | None:
-    pairs = zip(*answers, strict=True)
-    return area_bias(np.concatenate([log_area_ratios(each.labels, label(probability)) for each, probability in pairs]))
 
 
 def quick_scores(

@@ -189,7 +189,7 @@ def train(
         log.warning("no image is held out: threshold and scores come from the training images and flatter the model")
     network, _ = fit_network(annotations, phase="final", check=None, steps=steps, **fit)
     histogram, comparisons = np.zeros((2, BINS), np.int64), []
-    judging = _judging(annotations)
+    judging = _judging(annotations, held_out)
     last = Answers([annotations[index] for index in judging], [])
     for index, probability in enumerate(predict_stills(network, annotations, progress, settings)):
         each = annotations[index]
@@ -208,7 +208,7 @@ def train(
             metrics["held_out"] = chosen
         else:
             chosen = judge(last, settings["scale"])
-            metrics["training"] |= chosen | metrics["training"]
+            metrics["training"] = chosen
     metrics["threshold_from"] = ("cross_validation" if len(phases) > 1 else "held_out") if held_out else "training"
     metrics["annotation_warnings"] = doubts
     knobs = {
@@ -313,14 +313,19 @@ def _work(
     for phase, (_, left_out) in phases.items():
         pixels = _pixels(left_out)
         work[phase] = Work(steps_held_out, CHECKS, pixels, pixels, pixels)
-    judged = [annotations[index] for index in _judging(annotations)]
-    judged += [each for _, left_out in phases.values() for each in left_out]
-    label_px = _pixels(compared_last) + JUDGED_TIMES * _pixels(judged)
+    held_out = [each for _, left_out in phases.values() for each in left_out]
+    judged = [annotations[index] for index in _judging(annotations, held_out)]
+    label_px = _pixels(compared_last) + JUDGED_TIMES * _pixels(held_out + judged)
     return work | {"final": Work(steps, predict_px=_pixels(annotations), label_px=label_px)}
 
 
-def _judging(annotations: Sequence[Annotation]) -> list[int]:
-    """Which images the last network's labels are judged by: those with cells first, evenly where there are many."""
+def _judging(annotations: Sequence[Annotation], held_out: Sequence[Annotation]) -> list[int]:
+    """Which images the last network's labels are judged by: those with cells first, evenly where there are many.
+
+    All, where none is held out: the scores are of these then.
+    """
+    if not held_out:
+        return list(range(len(annotations)))
     with_cells = [index for index, each in enumerate(annotations) if (each.labels > 0).any()]
     chosen = _evenly(with_cells, _MOST_JUDGED)
     without = sorted(set(range(len(annotations))) - set(with_cells))
