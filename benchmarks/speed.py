@@ -8,6 +8,7 @@ segment   seconds a 1024 x 1024 frame of each network, from movie to probability
 labels    seconds a frame of the stem cells (GOWT1, from CYTOLAPSE_DATA) from reading to labels.tif, by the
           model that benchmarks/accuracy.py trained (--models bench/accuracy/models), beside StarDist: its
           network, and its post-processing of the true probabilities and distances of the same frames
+precision processor time that each network takes for one tile in float32 and in bfloat16, in turns, by one thread
 memory    peak memory of segment, label and measure for 50 and for 500 frames
 training  seconds a step of each network with the defaults of training, beside those that one thread takes to make
           the sub-images of a step: less, or the network would wait
@@ -15,7 +16,7 @@ startup   what a job costs before it does any work
 whole     the demo from its movies to its report: wall time, by stage, and the share of start-up
 
 But for `labels` everything is made here: the movies are simulated, the weights
-random. The tables are printed as Markdown; that of `labels`, and where all parts ran the
+random. The tables are printed as Markdown; those of `labels` and `precision`, and where all parts ran the
 others, are written into docs/speed.md too.
 """
 
@@ -48,6 +49,10 @@ STAGES = {
     "collect": "collection",
     "report": "report",
 }
+
+# Parts whose table has a place of its own in docs/speed.md.
+OWN_MARKS = {"labels", "precision"}
+TILE_PX = 512
 
 STARDIST = ["stardist==0.9.2", "tensorflow-cpu", "tf-keras"]
 # Pixels of the frame that one pixel of the result stands for, each way.
@@ -321,6 +326,32 @@ def _stardist(folder: Path) -> str | None:
     return str(venv / "bin/python")
 
 
+def precision(rounds: int) -> str:
+    """Processor time of each network for one tile in each arithmetic, which other work does not lengthen much."""
+    import torch
+
+    from cytolapse.networks import ARCHITECTURES, build_network
+    from cytolapse.prediction import folded, forward
+
+    torch.set_num_threads(1)
+    tile = torch.rand(1, 1, TILE_PX, TILE_PX)
+    rows = []
+    for architecture in ARCHITECTURES:
+        network = folded(build_network(architecture, channels=1, classes=2))
+        seconds = {torch.float32: [], torch.bfloat16: []}
+        # The first round prepares, and does not count.
+        for _ in range(1 + rounds):
+            for dtype, times in seconds.items():
+                start = time.process_time()
+                forward(network, tile, dtype)
+                times.append(time.process_time() - start)
+        slow, quick = (statistics.median(times[1:]) for times in seconds.values())
+        rows.append([architecture, f"{slow:.3f}", f"{quick:.3f}", f"{slow / quick:.2f}"])
+    name = torch.cpu.get_capabilities().get("cpu_name", "this processor")
+    head = [f"a tile of {TILE_PX} x {TILE_PX}, {name}", "float32, s", "bfloat16, s", "ratio"]
+    return table(head, rows)
+
+
 def memory(folder: Path) -> str:
     """The peak memory of the stages that read every frame."""
     rows: dict[str, list[float]] = {}
@@ -458,7 +489,7 @@ def whole(folder: Path) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="part", help="segment, labels, memory, training, startup, whole")
+    parser.add_argument("parts", nargs="*", metavar="part", help="of those above; all, without one")
     parser.add_argument("--folder", type=Path, default=REPOSITORY / "bench/speed")
     parser.add_argument("--models", type=Path, default=REPOSITORY / "bench/accuracy/models")
     parser.add_argument("--frames", type=int, default=20)
@@ -468,6 +499,7 @@ def main() -> None:
     makers = {
         "segment": lambda: segment(options.folder, options.frames, options.rounds),
         "labels": lambda: labels(options.folder, options.frames, options.rounds, options.models),
+        "precision": lambda: precision(options.rounds),
         "memory": lambda: memory(options.folder),
         "training": lambda: training(options.folder),
         "startup": startup,
@@ -483,9 +515,9 @@ def main() -> None:
     for part in options.parts or makers:
         texts.append(makers[part]())
         print(texts[-1], flush=True)
-        if part == "labels":
-            write_between_marks(DOCS, "labels", texts.pop())
-    if len(texts) == len(makers.keys() - {"labels"}):
+        if part in OWN_MARKS:
+            write_between_marks(DOCS, part, texts.pop())
+    if len(texts) == len(makers.keys() - OWN_MARKS):
         write_between_marks(DOCS, "speed", "\n".join(texts))
 
 

@@ -5,7 +5,6 @@ from bright import untrained
 from drawn import FIT, drawn, several
 
 from cytolapse.annotations import Annotation
-from cytolapse.arithmetic import choose_precision, reproducible
 from cytolapse.learning import annealed_rate, fit_network
 from cytolapse.models import save_model, weights_digest
 from cytolapse.stills import predict_still, prepare_still
@@ -16,32 +15,7 @@ def one_thread():
     torch.set_num_threads(1)
 
 
-# device, precision and images
-
-
-def test_a_precision_that_is_not_known_is_refused():
-    with pytest.raises(ValueError, match="precision is 'float8'; wanted one of auto, float32, bfloat16"):
-        choose_precision("float8", torch.device("cpu"))
-
-
-def test_auto_takes_bfloat16_where_the_processor_has_it(monkeypatch):
-    for has in (True, False):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: {"avx512_bf16": has, "amx_bf16": False})
-        assert choose_precision("auto", torch.device("cpu")) == (torch.bfloat16 if has else torch.float32)
-
-
-def test_torch_is_as_it_was_after_a_reproducible_part():
-    torch.manual_seed(7)
-    expected = torch.rand(3)
-    torch.manual_seed(7)
-    with reproducible(seed=1, threads=2):
-        assert torch.are_deterministic_algorithms_enabled()
-        assert torch.get_num_threads() == 2
-        torch.rand(5)
-
-    assert (torch.rand(3) == expected).all()
-    assert torch.get_num_threads() == 1
-    assert not torch.are_deterministic_algorithms_enabled()
+# images
 
 
 def test_each_channel_of_an_image_is_normalised_by_its_own_limits():

@@ -1,17 +1,13 @@
-import logging
-
 import numpy as np
 import pytest
 import torch
 from bright import Bright, a_model, untrained
 from torch import nn
 
-from cytolapse import prediction
 from cytolapse.models import weights_digest
 from cytolapse.networks import ARCHITECTURES, build_network
 from cytolapse.prediction import (
     Predictor,
-    choose_precision,
     folded,
     forward,
     plan_tiles,
@@ -208,48 +204,6 @@ def test_bfloat16_differs_by_little_from_float32():
     )
 
     assert np.abs(exact - rough).mean() < 0.02
-
-
-def test_a_processor_without_bfloat16_computes_in_float32(monkeypatch, caplog):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False})
-
-    with caplog.at_level(logging.INFO):
-        assert choose_precision("auto", untrained(), CPU) == torch.float32
-    assert "this processor has no bfloat16" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("float32_s", "bfloat16_s", "chosen"), [(1.0, 0.5, "bfloat16"), (1.0, 0.95, "float32"), (0.5, 1.0, "float32")]
-)
-def test_a_processor_with_bfloat16_takes_what_is_clearly_quicker(monkeypatch, caplog, float32_s, bfloat16_s, chosen):
-    now = [0.0]
-
-    def timed(network, tile, dtype):
-        now[0] += float32_s if dtype == torch.float32 else bfloat16_s
-
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
-    monkeypatch.setattr(prediction, "forward", timed)
-    monkeypatch.setattr(prediction.time, "perf_counter", lambda: now[0])
-
-    with caplog.at_level(logging.INFO):
-        assert choose_precision("auto", untrained(), CPU) == getattr(torch, chosen)
-    assert f"precision is auto: torch.{chosen}" in caplog.text
-
-
-@pytest.mark.parametrize(("has_bfloat16", "chosen"), [(True, torch.bfloat16), (False, torch.float16)])
-def test_a_gpu_computes_in_the_half_precision_that_it_has(monkeypatch, has_bfloat16, chosen):
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bfloat16)
-
-    assert choose_precision("auto", untrained(), torch.device("cuda")) == chosen
-
-
-def test_a_precision_that_is_named_is_taken():
-    assert choose_precision("bfloat16", untrained(), CPU) == torch.bfloat16
-
-
-def test_an_unknown_precision_is_refused():
-    with pytest.raises(ValueError, match="precision is 'int8'; wanted auto, float32, bfloat16, float16"):
-        choose_precision("int8", untrained(), CPU)
 
 
 def test_values_beyond_half_precision_are_told_from_a_broken_model():

@@ -1,4 +1,4 @@
-"""The arithmetic of a training: its precision, its seed and its threads, which all belong to the result."""
+"""The arithmetic of a network: its precision, its seed and its threads, which all belong to the result."""
 
 import os
 from collections.abc import Iterator
@@ -6,30 +6,43 @@ from contextlib import contextmanager
 
 import torch
 
-PRECISIONS = ("auto", "float32", "bfloat16")
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+# Those of x86 alone. On ARM torch has the numbers too, but not everywhere fast convolutions of them.
+BFLOAT16 = ("avx512_bf16", "amx_bf16")
 
 
-def choose_precision(precision: str, device: torch.device) -> torch.dtype:
-    """The arithmetic of the network; `auto` takes bfloat16 where the processor has it.
+def choose_precision(precision: str, device: torch.device, *, float16: bool = False) -> torch.dtype:
+    """The arithmetic of the network; `auto` takes bfloat16 where the processor or GPU is quick with it.
 
-    Nothing is timed: the same machine always gives the same answer, and with
-    it the same model.
+    Nothing is timed: the same machine gives the same answer whatever else it
+    does, and with it the same model and the same labels.
+
+    Parameters
+    ----------
+    precision : {'auto', 'float32', 'bfloat16', 'float16'}
+    device : torch.device
+    float16 : bool
+        Whether float16 is allowed, which `auto` takes on a GPU without
+        bfloat16. Predictions of the network fit into it, gradients do not.
 
     Raises
     ------
     ValueError
-        If the name is not known.
+        If the name is not known, or is float16 and that is not allowed.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision is {precision!r}; wanted one of {', '.join(PRECISIONS)}")
+    allowed = [name for name in PRECISIONS if float16 or name != "float16"]
+    if precision not in ("auto", *allowed):
+        raise ValueError(f"precision is {precision!r}; wanted one of auto, {', '.join(allowed)}")
     if precision != "auto":
-        return getattr(torch, precision)
+        return PRECISIONS[precision]
     if device.type == "cuda":
         quick = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         capabilities = torch.cpu.get_capabilities()
-        quick = any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-    return torch.bfloat16 if quick else torch.float32
+        quick = any(capabilities.get(name, False) for name in BFLOAT16)
+    if quick:
+        return torch.bfloat16
+    return torch.float16 if float16 and device.type == "cuda" else torch.float32
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:

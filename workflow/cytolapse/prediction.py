@@ -3,7 +3,6 @@
 import copy
 import logging
 import math
-import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -18,63 +17,8 @@ from cytolapse.scaling import resize_images, scaled_shape
 
 log = logging.getLogger(__name__)
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-TRIAL_PX = 512  # side of the tile that is timed
-# The quicker arithmetic must be this much quicker: two runs should not choose differently by chance.
-WORTHWHILE = 1.2
 # The axes along which a view is flipped. Turned by a right angle as well they gain no more.
 FLIPS = ((), (-2, -1), (-2,), (-1,))
-
-
-def choose_precision(precision: str, model: Model, device: torch.device) -> torch.dtype:
-    """The arithmetic to run the network in; 'auto' takes the quickest that keeps the result.
-
-    On a GPU that is bfloat16, or float16 where the card has no bfloat16. On a
-    CPU that has bfloat16 it is timed against float32 on one tile: it helps one
-    network and hurts another, by the processor. Results differ by about one
-    step of the 255 that are stored.
-
-    Parameters
-    ----------
-    precision : {'auto', 'float32', 'bfloat16', 'float16'}
-    model : Model
-    device : torch.device
-
-    Raises
-    ------
-    ValueError
-        If the name is none of these.
-    """
-    if precision not in ("auto", *DTYPES):
-        raise ValueError(f"precision is {precision!r}; wanted auto, {', '.join(DTYPES)}")
-    if precision != "auto":
-        return DTYPES[precision]
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    if not any(torch.cpu.get_capabilities().get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16")):
-        log.info("precision is auto: float32, this processor has no bfloat16")
-        return torch.float32
-    return _quickest(model)
-
-
-def _quickest(model: Model) -> torch.dtype:
-    network = folded(model.network)
-    side = round_up(TRIAL_PX, network.stride)
-    tile = torch.rand(1, model.channels, side, side, generator=torch.Generator().manual_seed(0))
-    seconds = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        # The first run prepares, and is not timed.
-        seconds[dtype] = min([_seconds(network, tile, dtype) for _ in range(4)][1:])
-    slow, quick = seconds.values()
-    chosen = torch.bfloat16 if slow > WORTHWHILE * quick else torch.float32
-    log.info("precision is auto: %s (a tile takes %.3f s in float32, %.3f s in bfloat16)", chosen, slow, quick)
-    return chosen
-
-
-def _seconds(network: nn.Module, tile: Tensor, dtype: torch.dtype) -> float:
-    start = time.perf_counter()
-    forward(network, tile, dtype)
-    return time.perf_counter() - start
 
 
 def folded(network: nn.Module) -> nn.Module:

@@ -19,11 +19,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from cytolapse.arithmetic import choose_precision
 from cytolapse.devices import choose_device, device_name
 from cytolapse.diameters import AUTO, measure_diameter_px
 from cytolapse.models import Model, load_model, normalisation_limits, normalise, weights_digest
 from cytolapse.movies import SAMPLED_FRAMES, Movie, open_movie, sampled_planes, write_stack
-from cytolapse.prediction import Predictor, choose_precision
+from cytolapse.prediction import Predictor
 from cytolapse.scaling import diameter_px, movie_scale
 
 log = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ def segment_movie(
     predictor = Predictor(
         model,
         device=chosen,
-        precision=choose_precision(precision, model, chosen),
+        precision=choose_precision(precision, chosen, float16=True),
         batch_frames=batch_frames,
         tile_px=tile_px,
         overlap_px=overlap_px,
