@@ -116,7 +116,7 @@ def write_model(folder: Path, architecture: str) -> Path:
     import torch
 
     from cytolapse.cards import CLASSES
-    from cytolapse.judgement import USUAL_CUTS
+    from cytolapse.labeling import USUAL_CUTS
     from cytolapse.models import NORMALISATION, Model, save_model
     from cytolapse.networks import build_network
 

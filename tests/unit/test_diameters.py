@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from cytolapse.diameters import cell_areas_px, measure_diameter_px
+from cytolapse.diameters import measure_diameter_px
+from cytolapse.labeling import find_cells
 from cytolapse.scaling import diameter_px
 
 
@@ -31,32 +32,70 @@ def network(known_px: float):
     return predict, shown
 
 
+def label(probability, scale, least_px):
+    return find_cells(probability, 0.5, least_px, scale)
+
+
 @pytest.mark.parametrize(("radius", "spacing"), [(4, 20), (12, 60), (30, 130)])
 def test_the_diameter_is_found_although_the_network_errs_towards_what_it_knows(radius, spacing):
     predict, shown = network(known_px=32.0)
 
-    found_px = measure_diameter_px([disks(radius, spacing)], predict, 32.0)
+    found_px = measure_diameter_px([disks(radius, spacing)], predict, label, 32.0)
 
     assert found_px == pytest.approx(2 * radius, rel=0.1)
-    assert shown[0] == 1
     assert shown[-1] == pytest.approx(32 / (2 * radius), rel=0.2)
 
 
-def test_cells_that_are_seen_at_no_other_scale_are_found_by_trying():
+def test_a_scale_at_which_the_network_is_sure_comes_before_one_at_which_it_is_not():
+    predict, shown = network(known_px=32.0)
+    sure = []
+
+    def unsure_of_large_ones(planes, scale):
+        seen = predict(planes, scale)
+        # At its own size the network sees specks in these cells, which it is not sure of.
+        if scale > 0.5:
+            seen = np.where(np.indices(seen.shape[2:]).sum(axis=0) % 20 < 12, 160, 0) * (seen > 0)
+            sure.append(scale)
+        return seen.astype(np.uint8)
+
+    plane = disks(50, 130)
+    assert measure_diameter_px([plane], unsure_of_large_ones, label, 32.0) == pytest.approx(100, rel=0.1)
+    tried, led_on = shown[:7], shown[7:]
+    assert tried == [0.125, 0.25, 0.5, 1, 2, 4, 8]
+    assert led_on[0] in (0.25, 0.5)
+    assert all(scale < 0.5 for scale in led_on[1:])
+
+
+def test_a_scale_at_which_there_is_less_than_a_cell_is_tried_last():
     predict, shown = network(known_px=32.0)
 
-    def blind(planes, scale):
+    def a_corner_beyond(planes, scale):
         seen = predict(planes, scale)
-        return seen if scale <= 0.3 else np.zeros_like(seen)
+        if scale > 1:
+            seen[:] = 0
+            seen[:, :, :3, :3] = 255
+        return seen
 
-    assert measure_diameter_px([disks(50, 130)], blind, 32.0) == pytest.approx(100, rel=0.1)
-    assert shown[:4] == [1.0, 0.5, 2.0, 0.25]
+    assert measure_diameter_px([disks(12, 60)], a_corner_beyond, label, 32.0) == pytest.approx(24, rel=0.1)
+    assert shown[7] == 1
+
+
+def test_where_the_surest_scale_shows_no_cell_the_next_one_is_tried():
+    predict, shown = network(known_px=32.0)
+    looks = []
+
+    def blind_at_first(probability, scale, least_px):
+        looks.append(scale)
+        return np.zeros(probability.shape[1:], int) if len(looks) == 1 else label(probability, scale, least_px)
+
+    assert measure_diameter_px([disks(12, 60)], predict, blind_at_first, 32.0) == pytest.approx(24, rel=0.1)
+    assert looks[0] != looks[1]
 
 
 def test_without_cells_there_is_no_diameter():
     predict, _ = network(known_px=32.0)
 
-    assert measure_diameter_px([np.zeros((64, 64), np.float32)], predict, 32.0) is None
+    assert measure_diameter_px([np.zeros((64, 64), np.float32)], predict, label, 32.0) is None
 
 
 def test_a_large_plane_is_shown_in_part_where_most_cells_are():
@@ -66,19 +105,28 @@ def test_a_large_plane_is_shown_in_part_where_most_cells_are():
     seen = []
 
     def noted(planes, scale):
-        seen.append(planes.shape)
+        seen.append((scale, planes.shape))
         return predict(planes, scale)
 
     # The first look is at the middle; what it shows of the cells leads on.
     plane[1400:1460] = disks(12, 60, 500)[:60]
-    assert measure_diameter_px([plane], noted, 48.0) == pytest.approx(24, rel=0.1)
-    assert all(rows <= 1024 and columns <= 500 for _, rows, columns in seen)
+    assert measure_diameter_px([plane], noted, label, 48.0) == pytest.approx(24, rel=0.1)
+    assert all(rows * scale <= 1024 + scale and columns <= 500 for scale, (_, rows, columns) in seen)
 
 
-def test_cells_that_touch_count_each_for_itself_and_specks_do_not():
-    probability = np.zeros((2, 40, 60), np.uint8)
-    probability[0, 10:30, 10:50] = 255
-    probability[1, 10:30, 28:32] = 255
-    probability[0, 0:2, 0:2] = 255
+def test_cells_that_touch_count_each_for_itself():
+    y, x = np.indices((240, 260))
+    # Pairs of disks that overlap; the network sees the edge between the two of a pair.
+    left, right = (np.hypot(y % 60 - 30, x % 80 - centre) < 14 for centre in (24, 48))
 
-    assert sorted(cell_areas_px(probability, 20)) == [400, 400]
+    def predict(planes, scale):
+        cell = left | right
+        edge = cell & (np.abs(x % 80 - 36) < 3)
+        return np.stack([255 * cell, 255 * edge]).astype(np.uint8)[None]
+
+    def at_once(probability, scale, least_px):
+        return ndimage.label(probability[0] > 127)[0]
+
+    plane = np.zeros((240, 260), np.float32)
+    assert measure_diameter_px([plane], predict, label, 28.0) == pytest.approx(28, rel=0.1)
+    assert measure_diameter_px([plane], predict, at_once, 28.0) > 36

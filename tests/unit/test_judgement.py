@@ -7,13 +7,13 @@ from drawn import TARGETS, drawn
 
 from cytolapse.annotations import Annotation
 from cytolapse.judgement import (
-    USUAL_CUTS,
     Answers,
     choose_setting,
     draw_roc,
     judge,
     quick_scores,
 )
+from cytolapse.labeling import USUAL_CUTS
 from cytolapse.targets import make_targets
 
 

@@ -17,10 +17,10 @@ AUTO = "auto"
 # Side of what the network is shown of a plane, at each scale that is tried.
 _WINDOW_PX = 1024
 _ROUNDS = 6
-# Where no cell is seen at the size of the plane, it may be seen smaller or larger.
-_STARTS = (1.0, 0.5, 2.0, 0.25, 4.0)
-# Probability of cell, and of that minus edge, above which a pixel is cell and middle of a cell.
-_CELL, _MIDDLE = 0.5, 0.2
+# Where to begin, of scales from `SMALLEST` on, each twice the one before.
+_STARTS = tuple(SMALLEST * 2**octave for octave in range(1 - 2 * round(math.log2(SMALLEST))))
+# Probabilities above this count for how sure the network is, those above the other are cell.
+_DOUBT, _CELL = 0.1, 0.5
 # Fewest pixels of the network of a cell that counts.
 _SPECK_PX = 20
 # Cells below this part of those with most of the pixels are specks, too.
@@ -28,15 +28,20 @@ _SPECK_PART = 0.1
 
 
 def measure_diameter_px(
-    planes: Sequence[np.ndarray], predict: Callable[[np.ndarray, float], np.ndarray], known_px: float
+    planes: Sequence[np.ndarray],
+    predict: Callable[[np.ndarray, float], np.ndarray],
+    label: Callable[[np.ndarray, float, int], np.ndarray],
+    known_px: float,
 ) -> float | None:
     """Diameter of a usual cell in some planes, by showing them at the scale at which their cells look as learned.
 
-    A network finds cells that are up to about three times as wide or narrow
-    as those that it learned from, and errs in their width towards what it
-    knows; it sees larger ones as many specks. So the planes are shown again
-    at the scale that the width of the cells with most of the pixels asks for,
-    until it asks for no other; there the median of the cells is taken.
+    A network is surest of cells that are about as wide as those that it
+    learned from, so the scale at which it is surest comes first. It finds
+    cells that are up to about three times as wide or narrow, and errs in
+    their width towards what it knows; it sees larger ones as many specks. So
+    the planes are shown again at the scale that the width of the cells with
+    most of the pixels asks for, until it asks for no other; there the median
+    of the cells is taken.
 
     Parameters
     ----------
@@ -45,6 +50,11 @@ def measure_diameter_px(
     predict : callable
         Of planes (n, y, x) and the scale to show them at, probabilities
         (n, classes, y, x), uint8, in their own pixels.
+    label : callable
+        Of those of one plane, the scale and the fewest pixels of a cell, its
+        label image. Cells that touch have to be parted: two counted as one
+        look large, and a smaller scale, at which no gap is seen, makes them
+        one for certain.
     known_px : float
         Diameter of a usual cell as the network learned it, in its pixels.
 
@@ -53,7 +63,7 @@ def measure_diameter_px(
     float or None
         In pixels of the planes; None where no cell was found.
     """
-    for start in _STARTS:
+    for start in _starts(planes[len(planes) // 2], predict, known_px):
         scale, centres = start, [None] * len(planes)
         found: list[float] = []
         for _ in range(_ROUNDS):
@@ -61,8 +71,9 @@ def measure_diameter_px(
             for number, plane in enumerate(planes):
                 window = _window(plane.shape, math.ceil(_WINDOW_PX / scale), centres[number])
                 probability = predict(plane[window][None], scale)[0]
-                centres[number] = _busiest(probability[0], window, round(_WINDOW_PX / scale / 4))
-                areas_px.append(cell_areas_px(probability, _SPECK_PX / scale**2))
+                centres[number] = _busiest(probability[0], window, scale)
+                labels = label(probability, scale, math.ceil(_SPECK_PX / scale**2))
+                areas_px.append(np.bincount(labels.ravel())[1:])
             areas_px = np.concatenate(areas_px)
             if not len(areas_px):
                 break
@@ -80,36 +91,30 @@ def measure_diameter_px(
     return None
 
 
+def _starts(plane: np.ndarray, predict: Callable[[np.ndarray, float], np.ndarray], known_px: float) -> list[float]:
+    """Scales to begin at, the one first at which the network is surest of what is cell; alike ones the nearest to 1."""
+    centre, sureness = None, {}
+    for scale in _STARTS:
+        window = _window(plane.shape, math.ceil(_WINDOW_PX / scale), centre)
+        cell = predict(plane[window][None], scale)[0, 0]
+        centre = _busiest(cell, window, scale)
+        sureness[scale] = _sureness(cell / 255, math.pi / 4 * (known_px / scale) ** 2)
+        log.info("shown at %.3g: the network is sure to %.2f", scale, sureness[scale])
+    return sorted(_STARTS, key=lambda scale: (-round(sureness[scale], 2), abs(math.log(scale))))
+
+
+def _sureness(cell: np.ndarray, known_area_px: float) -> float:
+    """1 where every probability is 0 or 1, 0 where all are one half; 0 where there is not as much as a cell."""
+    if np.count_nonzero(cell > _CELL) < known_area_px:
+        return 0.0
+    seen = cell[cell > _DOUBT]
+    return 1 - float(np.mean(4 * seen * (1 - seen)))
+
+
 def _area_of_most_px(areas_px: np.ndarray) -> float:
     """The area of the cell in which the median of all pixels of cells lies: specks weigh little."""
     ordered = np.sort(areas_px)
     return float(ordered[np.searchsorted(np.cumsum(ordered), ordered.sum() / 2)])
-
-
-def cell_areas_px(probability: np.ndarray, speck_px: float) -> np.ndarray:
-    """Areas of the cells of a plane, roughly: a middle with the cell's pixels that are nearest to it.
-
-    `labeling.label_cells` parts cells better. It is not used here, because
-    then another way of labelling would segment every movie again.
-
-    Parameters
-    ----------
-    probability : uint8 array of shape (classes, y, x)
-        Of cell, and of edge where there are two classes; 255 is 1.
-    speck_px : float
-        Fewest pixels of a cell.
-
-    Returns
-    -------
-    int array of shape (cells,)
-    """
-    cell = probability[0] / 255
-    middles, count = ndimage.label((cell > _CELL) & (cell - probability[1:].sum(axis=0) / 255 > _MIDDLE))
-    if not count:
-        return np.empty(0, np.int64)
-    nearest = ndimage.distance_transform_edt(middles == 0, return_distances=False, return_indices=True)
-    areas_px = np.bincount(middles[tuple(nearest)][cell > _CELL], minlength=count + 1)[1:]
-    return areas_px[areas_px >= speck_px]
 
 
 def _window(shape: tuple[int, int], side_px: int, centre: tuple[int, int] | None) -> tuple[slice, slice]:
@@ -123,8 +128,10 @@ def _window(shape: tuple[int, int], side_px: int, centre: tuple[int, int] | None
     return tuple(window)
 
 
-def _busiest(cell: np.ndarray, window: tuple[slice, slice], side_px: int) -> tuple[int, int]:
-    """The place in the plane around which most of the cells are, counted in squares."""
-    around = ndimage.uniform_filter(cell.astype(np.float32), side_px, mode="constant")
+def _busiest(cell: np.ndarray, window: tuple[slice, slice], scale: float) -> tuple[int, int]:
+    """The place in the plane around which most of the cells are, in squares; the window's middle without any."""
+    if not cell.any():
+        return tuple((part.start + part.stop) // 2 for part in window)
+    around = ndimage.uniform_filter(cell.astype(np.float32), round(_WINDOW_PX / scale / 4), mode="constant")
     place = np.unravel_index(around.argmax(), around.shape)
     return tuple(int(at) + part.start for at, part in zip(place, window, strict=True))

@@ -17,26 +17,13 @@ from cytolapse.evaluation import (
     roc_curve,
 )
 from cytolapse.files import atomic_path
-from cytolapse.labeling import label_cells, least_area_px
+from cytolapse.labeling import USUAL_CUTS, Cuts, find_cells, least_area_px
 
 T = TypeVar("T")
 
 _THRESHOLDS = tuple(round(0.2 + 0.05 * step, 2) for step in range(13))
 _IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(9))
 _OF_IMAGE = ("ap_50", "seg")
-_LABELLING = {"method": "watershed", "seed_threshold": 0.2, "fill_holes": True}
-
-
-class Cuts(NamedTuple):
-    """How readily touching cells are parted: as in `labeling.label_cells`."""
-
-    split_depth: float
-    split_neck: float
-
-
-USUAL_CUTS = Cuts(0.2, 0.7)
-"""Those that suit most images: others are chosen only where they find more cells."""
-
 _DEPTHS = (0.05, 0.1, 0.2, 0.3, 0.4)
 _NECKS = (0.6, 0.7, 0.8, 0.85, 0.9)
 _CUTS = tuple(itertools.starmap(Cuts, itertools.product(_DEPTHS, _NECKS)))
@@ -104,14 +91,14 @@ def judge(left_out: Answers, network_scale: float, last: Answers | None = None) 
     """
     histogram = cell_histogram(*left_out)
     pixels = pixel_scores(left_out.annotations, histogram)
-    area_px = usual_area_px(each.labels for each in left_out.annotations)
+    least_px = least_area_px(usual_area_px(each.labels for each in left_out.annotations))
     networks = [answers for answers in (left_out, last) if answers is not None]
     cells = [_count_cells(answers.annotations) for answers in networks]
 
     def label(
         probability: np.ndarray, threshold: float, cuts: Cuts = USUAL_CUTS, confidence: float = 0.0
     ) -> np.ndarray:
-        return find_cells(probability, threshold, area_px, network_scale, cuts, confidence)
+        return find_cells(probability, threshold, least_px, network_scale, cuts, confidence)
 
     def scores_of(threshold: float, cuts: Cuts = USUAL_CUTS, confidence: float = 0.0) -> list[dict[str, float]]:
         return [
@@ -229,48 +216,10 @@ def quick_scores(
         `evaluation.roc_area`, and `evaluation.label_scores`' score.
     """
     truths = [each.labels for each in annotations]
-    area_px = usual_area_px(truths)
-    found = [find_cells(probability, 0.5, area_px, network_scale) for probability in probabilities]
+    least_px = least_area_px(usual_area_px(truths))
+    found = [find_cells(probability, 0.5, least_px, network_scale) for probability in probabilities]
     area = roc_area(cell_histogram(annotations, probabilities))
     return area, label_scores(truths, found, _IOUS)["score"]
-
-
-def find_cells(
-    probability: np.ndarray,
-    threshold: float,
-    usual_area_px: float,
-    network_scale: float,
-    cuts: Cuts = USUAL_CUTS,
-    min_confidence: float = 0.0,
-) -> np.ndarray:
-    """Label an image by watershed as `judge` does.
-
-    Parameters
-    ----------
-    probability : uint8 array of shape (classes, y, x)
-    threshold : float
-        Probability of cell above which a pixel is cell.
-    usual_area_px : float
-        Median area of cells.
-    network_scale : float
-        As for `labeling.label_cells`.
-    cuts : Cuts
-    min_confidence : float
-        As for `labeling.label_cells`.
-
-    Returns
-    -------
-    int32 array of shape (y, x)
-    """
-    return label_cells(
-        probability.astype(np.float32) / 255,
-        threshold=threshold,
-        min_area_px=least_area_px(usual_area_px),
-        network_scale=network_scale,
-        min_confidence=min_confidence,
-        **_LABELLING,
-        **cuts._asdict(),
-    )
 
 
 def usual_area_px(truths: Iterable[np.ndarray]) -> float:

@@ -1,11 +1,23 @@
 """Probabilities of one frame -> labels: which pixels are cells, and which pixels are one cell."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
 
 METHODS = ("threshold", "watershed")
+
+
+class Cuts(NamedTuple):
+    """How readily touching cells are parted: as in `label_cells`."""
+
+    split_depth: float
+    split_neck: float
+
+
+USUAL_CUTS = Cuts(0.2, 0.7)
+"""Those that suit most images: others are chosen only where they find more cells."""
 
 # Cell minus edge is cut at levels this far apart to look for dips between cells.
 _LEVEL_STEP = 0.1
@@ -19,6 +31,8 @@ _UNCERTAIN_PX = 2.0
 _MANY_REGIONS = 100
 # Pixels of the network around a crop, so that smoothing sees the same as in the whole frame.
 _CROP_MARGIN_PX = 5
+# Where no configuration is asked: how a model is judged, and how it measures widths of cells.
+_JUDGED = {"method": "watershed", "seed_threshold": 0.2, "fill_holes": True}
 _FOUR = ndimage.generate_binary_structure(2, 1)
 _EIGHT = ndimage.generate_binary_structure(2, 2)
 
@@ -120,6 +134,42 @@ def label_cells(
     if fill_holes:
         labels = _filled(labels)
     return _in_order(_without_doubtful(labels, probability[0], min_confidence))
+
+
+def find_cells(
+    probability: np.ndarray,
+    threshold: float,
+    min_area_px: int,
+    network_scale: float,
+    cuts: Cuts = USUAL_CUTS,
+    min_confidence: float = 0.0,
+) -> np.ndarray:
+    """Label a frame by watershed, whatever the configuration says of `label`.
+
+    So a model is judged, and the widths of cells are measured by it: an
+    option of labelling must make neither anew.
+
+    Parameters
+    ----------
+    probability : uint8 array of shape (classes, y, x)
+        255 is a probability of 1.
+    threshold, min_area_px, network_scale, min_confidence
+        As for `label_cells`.
+    cuts : Cuts
+
+    Returns
+    -------
+    int32 array of shape (y, x)
+    """
+    return label_cells(
+        probability.astype(np.float32) / 255,
+        threshold=threshold,
+        min_area_px=min_area_px,
+        network_scale=network_scale,
+        min_confidence=min_confidence,
+        **_JUDGED,
+        **cuts._asdict(),
+    )
 
 
 def mean_probability(labels: np.ndarray, cell: np.ndarray) -> np.ndarray:

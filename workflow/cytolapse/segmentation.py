@@ -22,6 +22,7 @@ from tqdm import tqdm
 from cytolapse.arithmetic import choose_precision
 from cytolapse.devices import choose_device, device_name
 from cytolapse.diameters import AUTO, measure_diameter_px
+from cytolapse.labeling import Cuts, find_cells
 from cytolapse.models import Model, load_model, normalisation_limits, normalise, weights_digest
 from cytolapse.movies import SAMPLED_FRAMES, Movie, open_movie, sampled_planes, write_stack
 from cytolapse.prediction import Predictor
@@ -180,7 +181,11 @@ def measured_diameter_px(planes: Sequence[np.ndarray], model: Model, predictor: 
         predictor.scale = scale
         return predictor(images)
 
-    return measure_diameter_px(planes, predict, diameter_px(model.cell_area_px) * model.scale)
+    def label(probability: np.ndarray, scale: float, least_px: int) -> np.ndarray:
+        cuts = Cuts(model.split_depth, model.split_neck)
+        return find_cells(probability, model.threshold, least_px, scale, cuts, model.min_confidence)
+
+    return measure_diameter_px(planes, predict, label, diameter_px(model.cell_area_px) * model.scale)
 
 
 def _movie_diameter_px(info: Mapping, model: Model, predictor: Predictor) -> float | None:

@@ -23,12 +23,12 @@ from cytolapse.judgement import (
     Answers,
     cell_histogram,
     curve_rows,
-    find_cells,
     judge,
     pixel_scores,
     quick_scores,
     usual_area_px,
 )
+from cytolapse.labeling import find_cells, least_area_px
 from cytolapse.learning import CHECKS, fit_network
 from cytolapse.models import NORMALISATION, Model, load_model
 from cytolapse.progress import Progress, Work, course
@@ -354,7 +354,7 @@ def _checker(
 
 def _compare(each: Annotation, probability: np.ndarray, area_px: float, scale: float, progress: Progress) -> Comparison:
     with progress.timed("label", each.labels.size):
-        return compare_cells(each, find_cells(probability, 0.5, area_px, scale), probability, area_px)
+        return compare_cells(each, find_cells(probability, 0.5, least_area_px(area_px), scale), probability, area_px)
 
 
 def _doubts(comparisons: Sequence[Comparison]) -> list[str]:
