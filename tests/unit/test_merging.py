@@ -83,6 +83,65 @@ def test_a_cell_drawn_as_two_for_a_frame_is_one_and_does_not_divide(tmp_path):
     assert repairs[["frame", "label", "track", "kind"]].values.tolist() == [[5, 2, tracks[5, 1], "split"]]
 
 
+def a_flickering_division(parted, until=18, small=50.0):
+    """A nucleus of 110 um2 that is drawn as two in some frames, and for good from the last of them on."""
+    last = parted[-1]
+    split = [frame for frame in range(until) if frame in parted or frame > last]
+    whole = [(frame, 1, 50.0, 50.0, 110.0) for frame in range(until) if frame not in split]
+    halves = [
+        (frame, label, 50.0, 50.0 + way * 4.8, area)
+        for frame in split
+        for label, way, area in ((1, -1.0 * small / 110, 110.0 - small), (2, 1.0 - small / 110, small))
+    ]
+    return whole + [(frame, label, y, 2 * x - 50.0, area) for frame, label, y, x, area in halves]
+
+
+@pytest.mark.parametrize("small", [50.0, 40.0])
+@pytest.mark.parametrize("parted", [(5, 7), (5, 8), (5, 6, 9), (5, 7, 9)])
+def test_a_cell_that_is_drawn_as_two_before_it_divides_divides_once_it_stays_two(tmp_path, parted, small):
+    objects = drawn(*a_flickering_division(parted, small=small), *neighbours(18))
+
+    tracks, lineage, repairs = linked(tmp_path, objects, frames=18)
+
+    daughters = lineage[lineage["parent"] == tracks[0, 1]]
+    assert daughters["first_frame"].tolist() == [parted[-1]] * 2
+    assert lineage.loc[tracks[0, 1], "last_frame"] == parted[-1] - 1
+    assert len(lineage) == 3 + 4
+    assert repairs["kind"].eq("split").all()
+    assert repairs["frame"].tolist() == list(parted[:-1])
+    assert set(repairs["track"]) == {tracks[0, 1]}
+
+
+@pytest.mark.parametrize("parted", [(5, 6, 8), (5, 6, 7, 10)])
+def test_daughters_that_were_apart_for_longer_than_they_are_drawn_as_one_were_born_before(tmp_path, parted):
+    objects = drawn(*a_flickering_division(parted), *neighbours(18))
+
+    tracks, lineage, repairs = linked(tmp_path, objects, frames=18)
+
+    daughters = lineage[lineage["parent"] == tracks[0, 1]]
+    assert daughters["first_frame"].tolist() == [5, 5]
+    assert repairs["kind"].eq("merged").all()
+    assert sorted(set(repairs["frame"])) == sorted(set(range(5, parted[-1])) - set(parted))
+
+
+def test_nothing_is_taken_for_a_piece_where_nothing_is_to_be_mended(tmp_path):
+    objects = drawn(*a_flickering_division((5, 7)), *neighbours(18))
+
+    tracks, lineage, repairs = linked(tmp_path, objects, frames=18, max_repair_frames=0)
+
+    assert lineage[lineage["parent"] == tracks[0, 1]]["first_frame"].tolist() == [5, 5]
+    assert not repairs["repaired"].any()
+
+
+def test_a_bud_that_is_one_mask_with_its_mother_for_a_frame_was_there_before(tmp_path):
+    objects = drawn(*a_flickering_division((5, 7), small=25.0), *neighbours(18))
+
+    tracks, lineage, _ = linked(tmp_path, objects, frames=18, division="budding")
+
+    assert lineage.loc[tracks[5, 2], "first_frame"] == 5
+    assert tracks[5, 2] == tracks[17, 2]
+
+
 def test_a_cell_that_divides_in_another_ones_mask_is_not_lost_with_it(tmp_path):
     """The pair parts; only later one of them divides, alone."""
     before = a_meeting((3, 5), until=8)
@@ -111,7 +170,7 @@ def test_two_masks_that_become_one_are_found_with_both_times_reversed():
     assert cells.label[one.part].tolist() == [2]
     assert cells.frame[many.whole].tolist() == [5]
     assert cells.frame[many.part].tolist() == [6]
-    assert follow_through(cells, max_repair_frames=0).merged[0].hidden_after >= 0
+    assert follow_through(cells, division="fission", max_repair_frames=0).merged[0].hidden_after >= 0
 
 
 @pytest.mark.parametrize("seed", range(12))

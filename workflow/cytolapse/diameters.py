@@ -23,8 +23,8 @@ _STARTS = tuple(SMALLEST * 2**octave for octave in range(1 - 2 * round(math.log2
 _DOUBT, _CELL = 0.1, 0.5
 # Fewest pixels of the network of a cell that counts.
 _SPECK_PX = 20
-# Cells below this part of those with most of the pixels are specks, too.
-_SPECK_PART = 0.1
+# Cells below this part of those with most of the pixels are specks or pieces.
+_SPECK_PART = 0.3
 
 
 def measure_diameter_px(

@@ -131,7 +131,7 @@ def trace_lineage(
         Tables `tracks`, `lineage` and `repairs`.
     """
     threaded = arrange_cells(objects, linked)
-    threads = follow_through(threaded, max_repair_frames=max_repair_frames)
+    threads = follow_through(threaded, division=division, max_repair_frames=max_repair_frames)
     cells, row_of = without_pieces(threaded, threads)
     divisions = find_divisions(
         cells,

@@ -176,17 +176,20 @@ def _best(cells: Cells, joints: Joints) -> Joints:
     return Joints(*(values[np.array(chosen, np.int64)] for values in joints))
 
 
-def follow_through(cells: Cells, *, max_repair_frames: int) -> Threads:
+def follow_through(cells: Cells, *, division: str, max_repair_frames: int) -> Threads:
     """Tracks that go on behind masks that hold two cells, and without the pieces of cells drawn as two.
 
     The cell that went into a mask last comes out of it first. Which of the two
     is which is settled by where they lay and how large they were. A piece that
     parts from a cell and goes back into it within `max_repair_frames` never
-    was a cell.
+    was a cell. Where it comes out again, either two were drawn as one or one
+    was drawn as two before it divided: what calls fewer masks wrong is
+    believed, and of as many the later parting. A bud is there once it is seen.
 
     Parameters
     ----------
     cells : Cells
+    division : {'fission', 'budding'}
     max_repair_frames : int
         Frames that a piece may be seen for, 0 or more.
     """
@@ -194,7 +197,12 @@ def follow_through(cells: Cells, *, max_repair_frames: int) -> Threads:
     track = cells.track.copy()
     inside: dict[int, list[tuple[int, int]]] = {}
     came_from = {}
-    merged = []
+    merged, pieces = [], []
+
+    def never_two(born: int, before: int, part: int) -> bool:
+        apart, together = cells.frame[before] - cells.frame[born] + 1, cells.frame[part] - cells.frame[before] - 1
+        return division == "fission" and apart <= min(together, max_repair_frames)
+
     events = [(int(cells.frame[row]), 1, index) for index, row in enumerate(merges.whole)]
     events += [(int(cells.frame[row]), 0, index) for index, row in enumerate(partings.part)]
     for _, is_merge, index in sorted(events):
@@ -204,12 +212,29 @@ def follow_through(cells: Cells, *, max_repair_frames: int) -> Threads:
             _hand_on(cells, track, whole, int(track[stays]))
             waiting = inside.setdefault(int(track[whole]), [])
             waiting += inside.pop(int(track[part]), [])
-            waiting.append((part, stays))
+            born, mother = came_from.get(int(cells.track[part]), (-1, -1))
+            seen_again = part < cells.last[cells.track[part]]
+            if seen_again and mother == track[whole] and never_two(born, part, part + 1):
+                # The linker knows it again on the other side. It has been no cell until there.
+                pieces += _pieces(cells, track, born, part, mother)
+            else:
+                waiting.append((part, stays))
         elif waiting := _still_inside(cells, inside.get(int(track[whole]), []), part):
             visible = int(track[whole])
             before, other = waiting.pop()
             inside[visible] = waiting
             hidden = int(track[before])
+            born, newborn, mother = _parted_last(cells, came_from, (before, hidden), (other, visible))
+            if born >= 0 and never_two(born, before, part):
+                # One cell until now: the mother's number goes on in one part, the newborn's begins with the other.
+                pieces += _pieces(cells, track, born, before if newborn == hidden else other, mother)
+                between = (track == visible) & (cells.frame > cells.frame[before])
+                track[between] = mother
+                inside[mother] = inside.pop(visible)
+                _hand_on(cells, track, stays, mother)
+                _hand_on(cells, track, part, newborn)
+                came_from[int(cells.track[part])] = (part, mother)
+                continue
             if _swapped(cells, before, other, part, stays):
                 _hand_on(cells, track, stays, hidden)
                 _hand_on(cells, track, part, visible)
@@ -221,7 +246,6 @@ def follow_through(cells: Cells, *, max_repair_frames: int) -> Threads:
             merged.append(Merged(before, other, part, stays))
         else:
             came_from[int(cells.track[part])] = (part, int(track[whole]))
-    pieces = []
     for visible, waiting in inside.items():
         for before, other in _still_inside(cells, waiting, int(cells.frame.argmax())):
             born, mother = came_from.get(int(cells.track[before]), (-1, -1))
@@ -235,6 +259,18 @@ def follow_through(cells: Cells, *, max_repair_frames: int) -> Threads:
     for piece, _ in pieces:
         track[piece] = -1
     return Threads(track, merged, np.array(pieces, np.int64).reshape(-1, 2))
+
+
+def _parted_last(cells: Cells, came_from: dict[int, tuple[int, int]], *parts: tuple[int, int]) -> tuple[int, int, int]:
+    """Of two cells, each a row and its number: the row in which one parted from the other, its number, the other's.
+
+    The row is -1 where neither came out of the other.
+    """
+    for (row, number), (_, other) in zip(parts, reversed(parts), strict=True):
+        born, mother = came_from.get(int(cells.track[row]), (-1, -1))
+        if born >= 0 and mother == other:
+            return born, number, other
+    return -1, -1, -1
 
 
 def _without_contradictions(cells: Cells, track: np.ndarray, pieces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
