@@ -136,6 +136,9 @@ def as_markdown(judged: dict[str, dict]) -> str:
         rows[f"**{title}**: bias, RMS error"] = lambda part, name=name: _without_held(part["light"][name])
     rows["**total**: bias, RMS error, intervals hold"] = lambda part: _biased(part["light"]["total"])
     rows["**production rate**: bias, RMS error, intervals hold"] = lambda part: _biased(part["light"]["production"])
+    rows["RMS error of production over that of the best linear estimate"] = lambda part: _over_best(
+        part["light"]["production"]
+    )
     for source in ("found", "true"):
         rows[f"**added size over size at birth**, slope; cycle time and its CV, {source}"] = (
             lambda part, source=source: _rule(part["rule"].get(source))
@@ -149,6 +152,10 @@ def as_markdown(judged: dict[str, dict]) -> str:
 
 def _over_bound(rate: dict | None) -> str:
     return f"{rate['over_bound']:.2f} ({rate['usual_over_bound']:.2f}), n {rate['tracks']}" if rate else ""
+
+
+def _over_best(judged: dict) -> str:
+    return f"{judged['rms'] / judged['bound']:.2f} (best: {judged['bound']:.1%})" if judged["rows"] else ""
 
 
 def _rule(rule: dict | None) -> str:
@@ -198,7 +205,11 @@ def main() -> None:
             for light in LIGHT
             if (options.folder / name / light / "results/simulated/population.parquet").is_file()
         ]
-        judged = {part: judge(*of_part(folder), size_column(part.split("/")[0])) for part, folder in done}
+        judged = {
+            part: judge(*of_part(folder), size=size_column(name), parameters=SCENES[name].parameters)
+            for part, folder in done
+            for name in (part.split("/")[0],)
+        }
         scores.write_json(options.folder / "scores.json", judged)
         text = as_markdown(judged)
         sys.stdout.write(text)

@@ -9,6 +9,7 @@ import pandas as pd
 import tifffile
 
 from cytolapse.growth import SHARED_PARTING_VARIANCE
+from cytolapse.scenarios import Simulation
 from cytolapse.tables import read_table
 
 # Of one doubling: a rate from a shorter span is another matter than one from a whole cycle.
@@ -71,10 +72,12 @@ def of_part(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     return tuple(pd.concat(each, ignore_index=True) for each in (tracks, rows, light))
 
 
+_STEPS = 8  # between two frames, for integrals
+_PRODUCTION = "production_rate_au_per_h"
 _OF_LIGHT = ["movie", "frame", "label", "cell", "area_um2", "area_um2_true"]
 _LIGHT = [
     *("movie", "frame", "label", "channel", "mean_au", "total_au", "total_se_au"),
-    *("production_rate_au_per_h", "production_rate_se_au_per_h"),
+    *(_PRODUCTION, "production_rate_se_au_per_h"),
 ]
 
 
@@ -156,7 +159,44 @@ def rate_bound(frames: int, span_h: float, noise: Noise) -> float:
     return float(np.sqrt(np.linalg.inv(information)[1, 1]))
 
 
-def judge(tracks: pd.DataFrame, cells: pd.DataFrame, light: pd.DataFrame, size: str) -> dict:
+def production_bound(light: pd.DataFrame, parameters: Simulation) -> float:
+    """Least root mean square error of production rates, over the mean rate: that of the best linear estimate.
+
+    That estimate knows how promoters of the part change (lognormal, with the
+    simulator's spread and memory), how fast each cell makes reporter on
+    average for its size, and how much totals scatter from frame to frame; not
+    how much a cell holds at its first frame. All other errors of totals are
+    taken for nothing. Table `light` as `of_part` returns it, with production
+    rates found and true.
+    """
+    step_h = parameters.frame_interval_min / 60 / _STEPS
+    mean_rate = light[f"{_PRODUCTION}_true"].mean() / light["area_um2_true"].mean()
+    cells = [cell.sort_values("frame") for _, cell in light.groupby(["movie", "cell"]) if len(cell) >= 3]
+    wander = [np.diff((cell["total_au"] - cell["total_au_true"]) / cell["area_um2_true"], 2) for cell in cells]
+    # Second differences of white noise have six times its variance; of what changes slowly they see little.
+    noise = 1.4826 * np.median(np.abs(np.concatenate(wander))) / math.sqrt(6)
+    left = []
+    for cell in cells:
+        area = cell["area_um2_true"].to_numpy(float)
+        at = _STEPS * (cell["frame"] - cell["frame"].iloc[0]).to_numpy(int)
+        steps = np.arange(at[-1] + 1)
+        usual = mean_rate * np.interp(steps, at, area)
+        apart_h = step_h * np.abs(np.subtract.outer(steps, steps))
+        spread = parameters.reporter_sd**2 * np.exp(-apart_h / parameters.reporter_memory_h)
+        changes = np.expm1(spread) * np.outer(usual, usual)
+        # Trapezia from the first frame to each frame.
+        summed = step_h * (steps <= at[:, None])
+        summed[:, 0] /= 2
+        summed[np.arange(len(at)), at] /= 2
+        summed[0] = 0
+        with_rates = summed @ changes[:, at]
+        any_level = (1e3 * usual.mean() * step_h * len(steps)) ** 2
+        of_totals = summed @ changes @ summed.T + np.diag((noise * area) ** 2) + any_level
+        left.append(np.diag(changes)[at] - (with_rates * np.linalg.solve(of_totals, with_rates)).sum(axis=0))
+    return float(np.sqrt(np.mean(np.concatenate(left))) / light[f"{_PRODUCTION}_true"].mean())
+
+
+def judge(tracks: pd.DataFrame, cells: pd.DataFrame, light: pd.DataFrame, *, size: str, parameters: Simulation) -> dict:
     """How far one part's tables are from the truth.
 
     Parameters
@@ -165,6 +205,8 @@ def judge(tracks: pd.DataFrame, cells: pd.DataFrame, light: pd.DataFrame, size: 
         As `of_part` returns them.
     size : str
         Column of `cells` that is meant by size.
+    parameters : Simulation
+        Of the movies.
 
     Returns
     -------
@@ -177,7 +219,7 @@ def judge(tracks: pd.DataFrame, cells: pd.DataFrame, light: pd.DataFrame, size: 
         and coefficient of variation of cycle times, of the same cells, found
         and true. local: the rates at every frame, as the sizes. light: mean,
         total over area, total and production rate of whole cells at every frame, likewise, the
-        production rate's errors relative to the mean rate of the part.
+        production rate's errors relative to the mean rate of the part, beside `production_bound`.
     """
     noise = size_noise(cells, size)
     fitted = tracks[tracks["growth_rate_per_h"].notna() & ~tracks["flag_short"] & ~tracks["flag_poor_fit"]]
@@ -193,7 +235,7 @@ def judge(tracks: pd.DataFrame, cells: pd.DataFrame, light: pd.DataFrame, size: 
         **{name: _relative(tracks, name, f"{name}_se") for name in ("size_birth", "size_division", "added_size")},
         "rule": judge_rule(tracks),
         "local": _relative(cells, "growth_rate_per_h", "growth_rate_se_per_h"),
-        "light": judge_light(light),
+        "light": judge_light(light, parameters),
     }
 
 
@@ -285,14 +327,14 @@ def _relative(rows: pd.DataFrame, name: str, error: str) -> dict:
     }
 
 
-def judge_light(light: pd.DataFrame) -> dict:
+def judge_light(light: pd.DataFrame, parameters: Simulation) -> dict:
     """Mean, total and production rate of cells at every frame, as `of_part` returns them, against the truth."""
     per_area = {f"per_area{end}": light[f"total_au{end}"] / light[f"area_um2{end}"] for end in ("", "_true")}
     return {
         "mean": _without_interval(_relative(light, "mean_au", "total_se_au")),
         "per_area": _without_interval(_relative(light.assign(**per_area), "per_area", "total_se_au")),
         "total": _relative(light, "total_au", "total_se_au"),
-        "production": _production(light),
+        "production": _production(light, parameters),
     }
 
 
@@ -301,9 +343,9 @@ def _without_interval(judged: dict) -> dict:
     return {name: value for name, value in judged.items() if name != "held"}
 
 
-def _production(light: pd.DataFrame) -> dict:
+def _production(light: pd.DataFrame, parameters: Simulation) -> dict:
     """Errors of the production rate: a rate that comes near to 0 must not count for more than others."""
-    name = "production_rate_au_per_h"
+    name = _PRODUCTION
     both = light.dropna(subset=[name, f"{name}_true"])
     if not len(both):
         return {"rows": 0}
@@ -312,5 +354,6 @@ def _production(light: pd.DataFrame) -> dict:
         "rows": len(both),
         "bias": float(np.mean(found - true) / np.mean(true)),
         "rms": float(np.sqrt(np.mean((found - true) ** 2)) / np.mean(true)),
+        "bound": production_bound(both, parameters),
         "held": float(np.mean(np.abs(found - true) < 1.96 * se)),
     }

@@ -8,6 +8,9 @@ import pandas as pd
 import pytest
 from drawn import disks
 
+from cytolapse.production import production_rates
+from cytolapse.scenarios import Simulation
+
 
 @pytest.fixture
 def tablescores(monkeypatch):
@@ -120,6 +123,7 @@ def test_light_is_judged_by_bias_error_and_intervals(tablescores):
     made = np.exp(rng.normal(0, 0.5, 4000))
     light = pd.DataFrame(
         {
+            **{"movie": "a", "cell": np.repeat(np.arange(400), 10), "frame": np.tile(np.arange(10), 400)},
             **{"mean_au": 9.0, "mean_au_true": 10.0, "total_au": rng.normal(1000, 20, 4000), "total_au_true": 1000.0},
             **{"total_se_au": 20.0, "production_rate_au_per_h": 1.1 * made + rng.normal(0, 0.2, 4000)},
             **{
@@ -131,7 +135,7 @@ def test_light_is_judged_by_bias_error_and_intervals(tablescores):
         }
     )
 
-    judged = tablescores.judge_light(light)
+    judged = tablescores.judge_light(light, Simulation())
 
     assert judged["mean"] == {"rows": 4000, "bias": pytest.approx(-0.1), "rms": pytest.approx(0.1)}
     assert judged["per_area"]["bias"] == pytest.approx(1 / 1.05 - 1, abs=0.002)
@@ -139,6 +143,54 @@ def test_light_is_judged_by_bias_error_and_intervals(tablescores):
     assert judged["production"]["bias"] == pytest.approx(0.1, abs=0.01)
     assert judged["production"]["rms"] == pytest.approx(math.hypot(0.2, 0.1 * math.exp(0.25)) / made.mean(), rel=0.05)
     assert 0.8 < judged["production"]["held"] < 0.95
+
+
+def made_by_promoters(noise_au, parameters, cells=60, frames=16):
+    """Totals of steady cells whose promoters fluctuate, with the truth beside what is measured."""
+    rng = np.random.default_rng(5)
+    step_h = parameters.frame_interval_min / 60
+    kept = np.exp(-step_h / 50 / parameters.reporter_memory_h)
+    rows = []
+    for cell in range(cells):
+        activity = np.empty(50 * frames)
+        activity[0] = rng.normal()
+        for step in range(1, len(activity)):
+            activity[step] = kept * activity[step - 1] + np.sqrt(1 - kept**2) * rng.normal()
+        rate = 100 * np.exp(parameters.reporter_sd * activity - parameters.reporter_sd**2 / 2)
+        total = 500 + np.cumsum(rate) * step_h / 50
+        seen = slice(0, None, 50)
+        truth = {"total_au_true": total[seen], "production_rate_au_per_h_true": rate[seen], "area_um2_true": 2.0}
+        rows.append(pd.DataFrame({"movie": "a", "cell": cell, "frame": np.arange(frames), **truth}))
+    light = pd.concat(rows, ignore_index=True)
+    return light.assign(total_au=light["total_au_true"] + rng.normal(0, noise_au, len(light)))
+
+
+def test_no_estimate_of_production_beats_its_bound_and_that_of_the_library_comes_near(tablescores):
+    parameters = Simulation(frame_interval_min=15.0, reporter_sd=0.4, reporter_memory_h=1.5)
+    light = made_by_promoters(10.0, parameters)
+    rows = light.assign(
+        **{"channel": "green", "compartment": "whole", "track": light["cell"], "area_um2": 2.0, "usable": True},
+        **{"time_h": light["frame"] / 4, "bleach_factor": np.nan, "exposure_ms": np.nan},
+    )
+    found = production_rates(rows, [], residual_lag1=0.0)["production_rate_au_per_h"]
+    true = light["production_rate_au_per_h_true"]
+    error = np.sqrt(np.mean((found - true) ** 2)) / true.mean()
+
+    bound = tablescores.production_bound(light, parameters)
+
+    assert 0.97 * bound < error < 1.15 * bound
+    assert 0.15 < bound < 0.35
+
+
+@pytest.mark.parametrize(("noise_au", "least", "most"), [(1e5, 0.40, 0.43), (1.0, 0.03, 0.15)])
+def test_the_bound_of_production_lies_between_what_is_known_of_promoters_and_nothing(
+    tablescores, noise_au, least, most
+):
+    parameters = Simulation(frame_interval_min=15.0, reporter_sd=0.4, reporter_memory_h=10.0)
+
+    bound = tablescores.production_bound(made_by_promoters(noise_au, parameters), parameters)
+
+    assert least < bound < most  # all that promoters differ by is sqrt(exp(0.4**2) - 1) = 0.417
 
 
 def test_rates_of_odd_and_even_frames_of_clean_growth_agree(tablescores):

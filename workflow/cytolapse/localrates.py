@@ -13,11 +13,19 @@ import numpy as np
 
 from cytolapse.fits import ROUNDING, Track
 
-# What is averaged over, in units of the median track: its span, and noise over span.
-_MEMORIES = (1 / 8, 1 / 4, 1 / 2, 1.0)
-_SWINGS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
-# Light is told from its noise far better than size is.
-_SWINGS_OF_SLOPES = (0.5, 2.0, 8.0, 32.0, 128.0, 512.0)
+
+class _Tried(NamedTuple):
+    """What is averaged over, in units of the median track: memories in its span, swings in noise over its span."""
+
+    memories: tuple[float, ...]
+    swings: tuple[float, ...]
+
+
+_OF_LOGS = _Tried((1 / 8, 1 / 4, 1 / 2, 1.0), (0.5, 1.0, 2.0, 4.0, 8.0, 16.0))
+# Light is told from its noise far better than size is, and a promoter changes faster than growth.
+_OF_SLOPES = _Tried((1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0), tuple(2.0**power for power in range(-1, 10)))
+# What forgets itself within much less than a frame is told from noise by nothing.
+_LEAST_MEMORY_FRAMES = 0.75
 _LAG1_Z = (0.0, 0.3, 0.6, 0.9)
 _ASSUMED_SPREAD_Z = 0.5
 # Tracks, and frames of each, that the movie's parameters are learned from: fewer miss changes that noise nearly hides.
@@ -106,7 +114,7 @@ def local_rates(tracks: Sequence[Track], *, residual_lag1: float) -> list[LocalR
        processes. Nat. Commun. 7, 13766, which fits each track alone.
     """
     logs = [track._replace(size=np.log(np.asarray(track.size, float))) for track in tracks]
-    return _local(logs, residual_lag1, _SWINGS)
+    return _local(logs, residual_lag1, _OF_LOGS)
 
 
 def local_slopes(tracks: Sequence[Track], *, residual_lag1: float) -> list[LocalRates]:
@@ -124,14 +132,14 @@ def local_slopes(tracks: Sequence[Track], *, residual_lag1: float) -> list[Local
     residual_lag1 : float
         As in `local_rates`.
     """
-    return _local(tracks, residual_lag1, _SWINGS_OF_SLOPES)
+    return _local(tracks, residual_lag1, _OF_SLOPES)
 
 
-def _local(tracks: Sequence[Track], residual_lag1: float, swings: Sequence[float]) -> list[LocalRates]:
-    """Slopes of the values of tracks; `swings` are what rates may deviate by, in noise over span."""
+def _local(tracks: Sequence[Track], residual_lag1: float, tried: _Tried) -> list[LocalRates]:
+    """Slopes of the values of tracks."""
     if not tracks:
         return []
-    movie = _learn(tracks, residual_lag1, swings)
+    movie = _learn(tracks, residual_lag1, tried)
     rates: list[LocalRates | None] = [None] * len(tracks)
     for pattern, values, members in _alike(tracks):
         for index, found in zip(members, _rates(pattern, values, movie), strict=True):
@@ -153,12 +161,14 @@ def _alike(tracks: Sequence[Track]) -> Iterator[tuple[_Pattern, np.ndarray, list
         yield _Pattern(hours - hours[0], np.asarray(first.frame, float)), values, members
 
 
-def _learn(tracks: Sequence[Track], residual_lag1: float, swings: Sequence[float]) -> _Movie:
+def _learn(tracks: Sequence[Track], residual_lag1: float, tried: _Tried) -> _Movie:
     """The likely models of a movie, and the noise under each."""
     chosen = [tracks[index] for index in np.unique(np.linspace(0, len(tracks) - 1, _LEARNED_TRACKS).astype(int))]
     chosen = [Track(*(np.asarray(each)[:_LEARNED_FRAMES] for each in track)) for track in chosen]
     span_h = float(np.median([track.time_h[-1] - track.time_h[0] for track in chosen]))
-    grid = product([(0.0, 1.0), *product(swings, _MEMORIES)], _LAG1_Z)
+    frame_h = float(np.median(np.concatenate([np.diff(track.time_h) for track in chosen])))
+    memories = [each for each in tried.memories if each * span_h >= _LEAST_MEMORY_FRAMES * frame_h]
+    grid = product([(0.0, 1.0), *product(tried.swings, memories)], _LAG1_Z)
     swing, memory, z = np.array([(*shape, z) for shape, z in grid]).T[:, :, None, None]
     models = _Models(swing / span_h, memory * span_h, np.tanh(z))
     squares, degrees, constant = [], [], 0.0
