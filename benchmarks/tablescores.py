@@ -218,7 +218,7 @@ def judge(tracks: pd.DataFrame, cells: pd.DataFrame, light: pd.DataFrame, *, siz
         truth. rule: slope of size at division against size at birth, and mean
         and coefficient of variation of cycle times, of the same cells, found
         and true. local: the rates at every frame, as the sizes. light: mean,
-        total over area, total and production rate of whole cells at every frame, likewise, the
+        total and production rate of whole cells at every frame, likewise, the
         production rate's errors relative to the mean rate of the part, beside `production_bound`.
     """
     noise = size_noise(cells, size)
@@ -329,10 +329,8 @@ def _relative(rows: pd.DataFrame, name: str, error: str) -> dict:
 
 def judge_light(light: pd.DataFrame, parameters: Simulation) -> dict:
     """Mean, total and production rate of cells at every frame, as `of_part` returns them, against the truth."""
-    per_area = {f"per_area{end}": light[f"total_au{end}"] / light[f"area_um2{end}"] for end in ("", "_true")}
     return {
         "mean": _without_interval(_relative(light, "mean_au", "total_se_au")),
-        "per_area": _without_interval(_relative(light.assign(**per_area), "per_area", "total_se_au")),
         "total": _relative(light, "total_au", "total_se_au"),
         "production": _production(light, parameters),
     }

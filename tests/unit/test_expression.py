@@ -119,10 +119,11 @@ def test_a_ring_has_a_total_but_no_concentration():
     assert math.isnan(ring["concentration_au_per_um3"])
 
 
-def test_light_that_blur_has_spread_beside_the_mask_counts_for_the_total_alone():
+def test_light_that_blur_has_spread_beside_the_mask_counts_for_total_and_mean():
     row = expression_of({"spread_pixels": 80, "spread_raw_au": 130.0}).loc[0]
 
-    assert (row["mean_au"], row["total_au"]) == (30, 3000 + 800)
+    assert (row["mean_au"], row["total_au"]) == (38, 3000 + 800)
+    assert (row["mean_raw_au"], row["median_au"]) == (150, expression_of({}).loc[0, "median_au"])
     # 800 au beside the mask may be anything from 0 to 1600 au
     assert row["total_se_au"] == pytest.approx(math.hypot(0.5 * 180, 4 * math.sqrt(180), 800 / math.sqrt(3)))
 

@@ -397,9 +397,13 @@ TABLES: dict[str, tuple[str, list[Column]]] = {
             ),
             Column("mean_raw_au", REAL, "au", "mean over the mask, background included"),
             Column(
-                "mean_au", REAL, "au", "mean above background, corrected as the columns below say; negatives are kept"
+                "mean_au",
+                REAL,
+                "au",
+                "mean above background, light that blur has spread beside the mask included: total_au over the mask's "
+                "pixels; corrected as the columns below say; negatives are kept",
             ),
-            Column("median_au", REAL, "au", "median above background, corrected likewise"),
+            Column("median_au", REAL, "au", "median of the mask above background, corrected likewise"),
             Column("sd_au", REAL, "au", "standard deviation over the mask"),
             Column(
                 "total_au",

@@ -119,7 +119,8 @@ def measure_expression(
         rows["noise_au"].to_numpy(float),
     )
     light, corrected = _corrected(light, rows, planes, corrections)
-    total_au = (light.mean_au + light.spread_au) * pixels
+    mean_au = light.mean_au + light.spread_au
+    total_au = mean_au * pixels
     summed = pixels + beside
     of_pixels_au = np.hypot(light.background_se_au * summed, light.noise_au * np.sqrt(summed))
     whole = (rows["compartment"] == "whole").to_numpy(bool)
@@ -130,7 +131,7 @@ def measure_expression(
         background_se_au=measured["background_se_au"],
         background_method=rows["background_method"].mask(missing),
         mean_raw_au=measured["mean_raw_au"],
-        mean_au=light.mean_au,
+        mean_au=mean_au,
         median_au=light.median_au,
         sd_au=measured["sd_au"],
         total_au=total_au,
