@@ -164,14 +164,17 @@ def production_bound(light: pd.DataFrame, parameters: Simulation) -> float:
 
     That estimate knows how promoters of the part change (lognormal, with the
     simulator's spread and memory), how fast each cell makes reporter on
-    average for its size, and how much totals scatter from frame to frame; not
-    how much a cell holds at its first frame. All other errors of totals are
-    taken for nothing. Table `light` as `of_part` returns it, with production
-    rates found and true.
+    average for its area, and how much totals scatter from frame to frame; not
+    how much a cell holds at its first frame, nor what its relatives did. All
+    other errors of totals are taken for nothing. Table `light` as `of_part`
+    returns it, with production rates found and true; nan where no cell has
+    three rows.
     """
     step_h = parameters.frame_interval_min / 60 / _STEPS
     mean_rate = light[f"{_PRODUCTION}_true"].mean() / light["area_um2_true"].mean()
     cells = [cell.sort_values("frame") for _, cell in light.groupby(["movie", "cell"]) if len(cell) >= 3]
+    if not cells:
+        return math.nan
     wander = [np.diff((cell["total_au"] - cell["total_au_true"]) / cell["area_um2_true"], 2) for cell in cells]
     # Second differences of white noise have six times its variance; of what changes slowly they see little.
     noise = 1.4826 * np.median(np.abs(np.concatenate(wander))) / math.sqrt(6)

@@ -239,10 +239,7 @@ def _print_expression(matches: pd.DataFrame) -> None:
         f"  {reporter}   mean above background, median of cells: measured {both['mean_au'].median():.0f} au, simulated "
         f"{simulated_au.median():.0f} au"
     )
-    print(
-        f"    cell by cell: {ratio - 1:+.1%} (light that the optics spread beyond the outline is not in the mean), "
-        f"correlation {np.corrcoef(both['mean_au'], simulated_au)[0, 1]:.3f}\n"
-    )
+    print(f"    cell by cell: {ratio - 1:+.1%}, correlation {np.corrcoef(both['mean_au'], simulated_au)[0, 1]:.3f}\n")
 
 
 def main() -> None:

@@ -144,6 +144,9 @@ def test_light_is_judged_by_bias_error_and_intervals(tablescores):
     assert 0.8 < judged["production"]["held"] < 0.95
 
 
+LIGHT = {"mean_au": 1.0, "mean_au_true": 1.0, "total_se_au": 1.0, "production_rate_se_au_per_h": 1.0}
+
+
 def made_by_promoters(noise_au, parameters, cells=60, frames=16):
     """Totals of steady cells whose promoters fluctuate, with the truth beside what is measured."""
     rng = np.random.default_rng(5)
@@ -178,6 +181,9 @@ def test_no_estimate_of_production_beats_its_bound_and_that_of_the_library_comes
     bound = tablescores.production_bound(light, parameters)
 
     assert 0.97 * bound < error < 1.15 * bound
+    judged = tablescores.judge_light(light.assign(**LIGHT, production_rate_au_per_h=found), parameters)["production"]
+    assert judged["rms"] == pytest.approx(error)
+    assert judged["bound"] == bound
     assert 0.15 < bound < 0.35
 
 

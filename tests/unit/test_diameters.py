@@ -92,6 +92,22 @@ def test_where_the_surest_scale_shows_no_cell_the_next_one_is_tried():
     assert looks[0] != looks[1]
 
 
+@pytest.mark.parametrize(("probability", "found"), [(255, True), (210, False)])
+def test_what_is_enlarged_to_look_like_cells_is_noise_where_the_network_is_not_sure_of_it(probability, found):
+    predict, _ = network(known_px=32.0)
+
+    def sure_of_it(planes, scale):
+        seen = predict(planes, scale)
+        seen[:, 0] = np.minimum(seen[:, 0], probability)
+        return seen
+
+    measured_px = measure_diameter_px([disks(4, 20)], sure_of_it, label, 32.0)
+
+    assert measured_px == (pytest.approx(8, rel=0.15) if found else None)
+    # What is shown smaller, or as it is, need not be as clear.
+    assert measure_diameter_px([disks(30, 130)], sure_of_it, label, 32.0) == pytest.approx(60, rel=0.1)
+
+
 def test_without_cells_there_is_no_diameter():
     predict, _ = network(known_px=32.0)
 

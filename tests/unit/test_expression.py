@@ -159,6 +159,15 @@ def test_what_is_not_corrected_is_null():
     assert row[["autofluorescence_au", "bleach_factor", "crosstalk_applied"]].isna().all()
 
 
+def test_autofluorescence_that_blur_has_spread_beside_the_mask_is_taken_off_too():
+    """A cell without a reporter has no light left, in the mask or beside it."""
+    corrections = NOTHING._replace(autofluorescence_au={"gfp": 30.0})
+
+    row = expression_of({"spread_pixels": 80, "spread_raw_au": 130.0}, corrections=corrections).loc[0]
+
+    assert row[["mean_au", "total_au"]].tolist() == [0, 0]
+
+
 def test_autofluorescence_is_taken_off_every_pixel():
     row = expression_of({}, corrections=NOTHING._replace(autofluorescence_au={"gfp": 10.0})).loc[0]
 

@@ -97,11 +97,14 @@ def a_flickering_division(parted, until=18, small=50.0):
 
 
 @pytest.mark.parametrize("small", [50.0, 40.0])
-@pytest.mark.parametrize("parted", [(5, 7), (5, 8), (5, 6, 9), (5, 7, 9)])
-def test_a_cell_that_is_drawn_as_two_before_it_divides_divides_once_it_stays_two(tmp_path, parted, small):
+@pytest.mark.parametrize("memory_frames", [0, 1, 3])
+@pytest.mark.parametrize("parted", [(5, 7), (5, 8), (5, 6, 9), (5, 7, 9), (5, 6, 8, 11), (5, 6, 8, 13)])
+def test_a_cell_that_is_drawn_as_two_before_it_divides_divides_once_it_stays_two(
+    tmp_path, parted, memory_frames, small
+):
     objects = drawn(*a_flickering_division(parted, small=small), *neighbours(18))
 
-    tracks, lineage, repairs = linked(tmp_path, objects, frames=18)
+    tracks, lineage, repairs = linked(tmp_path, objects, frames=18, memory_frames=memory_frames)
 
     daughters = lineage[lineage["parent"] == tracks[0, 1]]
     assert daughters["first_frame"].tolist() == [parted[-1]] * 2
@@ -112,16 +115,37 @@ def test_a_cell_that_is_drawn_as_two_before_it_divides_divides_once_it_stays_two
     assert set(repairs["track"]) == {tracks[0, 1]}
 
 
-@pytest.mark.parametrize("parted", [(5, 6, 8), (5, 6, 7, 10)])
-def test_daughters_that_were_apart_for_longer_than_they_are_drawn_as_one_were_born_before(tmp_path, parted):
+@pytest.mark.parametrize("memory_frames", [0, 1, 3])
+@pytest.mark.parametrize("parted", [(5, 6, 8), (5, 6, 7, 10), (5, 6, 8, 10)])
+def test_daughters_that_were_apart_for_longer_than_they_are_drawn_as_one_were_born_before(
+    tmp_path, parted, memory_frames
+):
     objects = drawn(*a_flickering_division(parted), *neighbours(18))
 
-    tracks, lineage, repairs = linked(tmp_path, objects, frames=18)
+    tracks, lineage, repairs = linked(tmp_path, objects, frames=18, memory_frames=memory_frames)
 
     daughters = lineage[lineage["parent"] == tracks[0, 1]]
     assert daughters["first_frame"].tolist() == [5, 5]
     assert repairs["kind"].eq("merged").all()
     assert sorted(set(repairs["frame"])) == sorted(set(range(5, parted[-1])) - set(parted))
+
+
+def test_a_cell_in_a_mask_that_has_gone_into_a_third_one_is_no_daughter_of_that():
+    """B parts from A for a frame, both lie in the mask of C for four and come out as one; then C divides."""
+    of_three = (48.8 * 100 + 62 * 120) / 220
+    rows = [(frame, 3, 50.0, 62.0, 120.0) for frame in (*range(7), *range(11, 14))]
+    rows += [(frame, label, y, 62.0, 60.0) for frame in range(14, 20) for label, y in ((3, 46.0), (5, 54.0))]
+    rows += [(frame, 3, 50.0, of_three, 220.0) for frame in range(7, 11)]
+    rows += [(frame, 1, 50.0, 48.8, 100.0) for frame in range(5)] + [(5, 1, 50.0, 44.0, 40.0), (5, 2, 50.0, 52.0, 60.0)]
+    rows += [(6, 2, 50.0, 48.8, 100.0)] + [(frame, 4, 50.0, 48.8, 100.0) for frame in range(11, 20)]
+    objects = drawn(*rows, *neighbours(20))
+    tracks = objects[["frame", "label"]].astype(int)
+    cells = arrange_cells(objects, tracks.assign(track=tracks["label"]))
+
+    threads = follow_through(cells, division="fission", max_repair_frames=5)
+
+    assert len(set(threads.track[cells.label == 3])) == 1
+    assert not np.isin(threads.pieces[:, 0], np.flatnonzero(cells.label == 3)).any()
 
 
 def test_nothing_is_taken_for_a_piece_where_nothing_is_to_be_mended(tmp_path):

@@ -266,6 +266,17 @@ def test_a_movie_in_which_no_cell_is_seen_is_taken_as_it_is_and_that_is_said(tmp
     assert "no cell was found to measure cell_diameter_px by" in caplog.text
 
 
+def test_a_width_at_which_no_movie_could_be_shown_is_not_believed(tmp_path, bright, caplog, monkeypatch):
+    monkeypatch.setattr(segmentation, "measured_diameter_px", lambda *_: 9 * diameter_px(900.0))
+
+    with caplog.at_level(logging.WARNING):
+        path = segmented(a_movie(tmp_path, moving_disk(frames=1)), "weights.safetensors", cell_diameter_px="auto")
+
+    with StackReader(path) as stack:
+        assert stack.description["segment"]["scale"] == 1
+    assert "is 305 px wide, and cells of this model are 33.9 px: that is nothing to go by" in caplog.text
+
+
 def test_without_resample_the_pixel_size_does_not_matter(tmp_path, bright):
     bright.pixel_size_um = 0.25
 

@@ -5,7 +5,7 @@ columns, tables, provenance, planes, scales, png, tiff, omexml, micromanager, ti
 nikon, zeiss, leica, omezarr, formats, spelling, positions, folders, writing,
 projections, axes, layouts, inspection, discovery, movies, masks, annotations,
 annotation_checks, crowding, augmentation, networks, models, scaling, arithmetic,
-checkpoints, devices, prediction, diameters, labeling, segmentation, labels,
+checkpoints, devices, prediction, labeling, diameters, segmentation, labels,
 otsu, heights, thresholding, labelimages, exchange, engines, targets, progress, stills, learning,
 evaluation, judgement, holdout, starts, training, acceptance, illumination, shading,
 shapes, compartments, intensities, focus, drift, features, foresight, linking,

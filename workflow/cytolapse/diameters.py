@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy import ndimage
 
+from cytolapse.labeling import mean_probability
 from cytolapse.scaling import SAME_SCALE, SMALLEST, diameter_px
 
 log = logging.getLogger(__name__)
@@ -21,8 +22,10 @@ _ROUNDS = 6
 _STARTS = tuple(SMALLEST * 2**octave for octave in range(1 - 2 * round(math.log2(SMALLEST))))
 # Probabilities above this count for how sure the network is, those above the other are cell.
 _DOUBT, _CELL = 0.1, 0.5
-# Fewest pixels of the network of a cell that counts.
-_SPECK_PX = 20
+# Fewest pixels of a cell that counts: of the network, and of the plane.
+_SPECK_PX, _SPECK_PLANE_PX = 20, 6
+# What is enlarged by more than this to look like cells is noise where the network is less sure of most of it.
+_BIG, _SURE = 2.0, 0.86
 # Cells below this part of those with most of the pixels are specks or pieces.
 _SPECK_PART = 0.3
 
@@ -61,20 +64,22 @@ def measure_diameter_px(
     Returns
     -------
     float or None
-        In pixels of the planes; None where no cell was found.
+        In pixels of the planes; None where no cell was found, or nothing but
+        noise.
     """
-    for start in _starts(planes[len(planes) // 2], predict, known_px):
-        scale, centres = start, [None] * len(planes)
+    for scale, centre in _starts(planes[len(planes) // 2], predict, known_px):
+        centres = [centre] * len(planes)
         found: list[float] = []
         for _ in range(_ROUNDS):
-            areas_px = []
+            areas_px, sure = [], []
             for number, plane in enumerate(planes):
                 window = _window(plane.shape, math.ceil(_WINDOW_PX / scale), centres[number])
                 probability = predict(plane[window][None], scale)[0]
                 centres[number] = _busiest(probability[0], window, scale)
-                labels = label(probability, scale, math.ceil(_SPECK_PX / scale**2))
+                labels = label(probability, scale, max(math.ceil(_SPECK_PX / scale**2), _SPECK_PLANE_PX))
                 areas_px.append(np.bincount(labels.ravel())[1:])
-            areas_px = np.concatenate(areas_px)
+                sure.append(mean_probability(labels, probability[0] / 255))
+            areas_px, sure = np.concatenate(areas_px), np.concatenate(sure)
             if not len(areas_px):
                 break
             main_px = _area_of_most_px(areas_px)
@@ -83,7 +88,7 @@ def measure_diameter_px(
             asked = min(max(known_px / found[-1], SMALLEST), 1 / SMALLEST)
             log.info("shown at %.3g: cells are %.3g px wide, their median %.3g", scale, found[-1], median_px)
             if max(asked / scale, scale / asked) < SAME_SCALE:
-                return median_px
+                return None if scale > _BIG and np.median(sure) < _SURE else median_px
             scale = asked
         if found:
             # It swings between scales: the truth lies between.
@@ -91,21 +96,27 @@ def measure_diameter_px(
     return None
 
 
-def _starts(plane: np.ndarray, predict: Callable[[np.ndarray, float], np.ndarray], known_px: float) -> list[float]:
-    """Scales to begin at, the one first at which the network is surest of what is cell; alike ones the nearest to 1."""
-    centre, sureness = None, {}
+def _starts(
+    plane: np.ndarray, predict: Callable[[np.ndarray, float], np.ndarray], known_px: float
+) -> list[tuple[float, tuple[int, int]]]:
+    """Scales to begin at, each with the place to look at: those first at which the network is surest of what is cell.
+
+    Of scales at which it is as sure, the nearest to 1 comes first.
+    """
+    centre, centres, sureness = None, {}, {}
     for scale in _STARTS:
         window = _window(plane.shape, math.ceil(_WINDOW_PX / scale), centre)
         cell = predict(plane[window][None], scale)[0, 0]
-        centre = _busiest(cell, window, scale)
+        centre = centres[scale] = _busiest(cell, window, scale)
         sureness[scale] = _sureness(cell / 255, math.pi / 4 * (known_px / scale) ** 2)
         log.info("shown at %.3g: the network is sure to %.2f", scale, sureness[scale])
-    return sorted(_STARTS, key=lambda scale: (-round(sureness[scale], 2), abs(math.log(scale))))
+    order = sorted(_STARTS, key=lambda scale: (-round(sureness[scale], 2), abs(math.log(scale))))
+    return [(scale, centres[scale]) for scale in order]
 
 
 def _sureness(cell: np.ndarray, known_area_px: float) -> float:
-    """1 where every probability is 0 or 1, 0 where all are one half; 0 where there is not as much as a cell."""
-    if np.count_nonzero(cell > _CELL) < known_area_px:
+    """1 where every probability is 0 or 1, 0 where all are one half; 0 where there is less than half a usual cell."""
+    if np.count_nonzero(cell > _CELL) < known_area_px / 2:
         return 0.0
     seen = cell[cell > _DOUBT]
     return 1 - float(np.mean(4 * seen * (1 - seen)))

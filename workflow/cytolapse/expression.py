@@ -46,8 +46,8 @@ def measure_expression(
     """Expression of every cell, frame, channel and compartment.
 
     The total is that of the mask and of the pixels beside it that blur has
-    spread its light to; mean and median are those of the mask alone. All are
-    light above background, less crosstalk, less autofluorescence, over what
+    spread its light to, the mean is the total over the pixels of the mask, the
+    median that of the mask alone. All are light above background, less crosstalk, less autofluorescence, over what
     bleaching has left, in this order and each only where a value is given.
     Crosstalk is that of the other channel's light in the same frame and
     compartment, above its background; where that channel was not acquired,
@@ -190,12 +190,16 @@ def _corrected(
     for name, part in corrections.bleached_per_exposure.items():
         of = channel == name
         left[of] = (1 - part) ** _exposures_before(planes, name).reindex(rows["frame"][of]).to_numpy(float)
-    taken_au, over = stray + np.nan_to_num(autofluorescence_au), np.where(np.isnan(left), 1.0, left)
+    own_au, over = np.nan_to_num(autofluorescence_au), np.where(np.isnan(left), 1.0, left)
+    # It is stated for the mask; blur spreads as large a share of it as of all the channel's light.
+    counted = rows["spread_pixels"].fillna(0).to_numpy(int) > 0
+    own_spread = own_au * counted * _share(rows["channel"], counted, light.spread_au, light.mean_au)
+    taken_au = stray + own_au
     crosstalk_applied = pd.arrays.BooleanArray(applied & np.isfinite(stray), ~(applied & np.isfinite(stray) & known))
     return _Light(
         (light.mean_au - taken_au) / over,
         (light.median_au - taken_au) / over,
-        (light.spread_au - stray_spread) / over,
+        (light.spread_au - stray_spread - own_spread) / over,
         np.sqrt(light.background_se_au**2 + variances[0]) / over,
         np.sqrt(light.noise_au**2 + variances[1]) / over,
     ), {

@@ -147,7 +147,8 @@ def find_cells(
     """Label a frame by watershed, whatever the configuration says of `label`.
 
     So a model is judged, and the widths of cells are measured by it: an
-    option of labelling must make neither anew.
+    option of labelling must make neither anew. (Another version of this
+    module does: both follow what it does.)
 
     Parameters
     ----------

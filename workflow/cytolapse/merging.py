@@ -66,6 +66,13 @@ class Merged(NamedTuple):
     other_after: int
 
 
+class _Birth(NamedTuple):
+    """The row in which a cell parted from another, and the other's number."""
+
+    row: int
+    mother: int
+
+
 class Threads(NamedTuple):
     """Tracks followed through masks that hold two cells.
 
@@ -196,12 +203,27 @@ def follow_through(cells: Cells, *, division: str, max_repair_frames: int) -> Th
     merges, partings = find_joints(cells, later=True), find_joints(cells, later=False)
     track = cells.track.copy()
     inside: dict[int, list[tuple[int, int]]] = {}
-    came_from = {}
+    births: dict[int, _Birth] = {}
     merged, pieces = [], []
 
-    def never_two(born: int, before: int, part: int) -> bool:
-        apart, together = cells.frame[before] - cells.frame[born] + 1, cells.frame[part] - cells.frame[before] - 1
-        return division == "fission" and apart <= min(together, max_repair_frames)
+    def never_two(number: int, visible: int, part: int) -> bool:
+        """Whether a cell that comes out of another in this row, and was born of it, was one with it until here."""
+        birth = births.get(number)
+        if birth is None or birth.mother != visible or division != "fission":
+            return False
+        since = cells.frame[part] - cells.frame[birth.row]
+        apart = len(_beside(cells, track, number, birth, part))
+        return apart <= min(since - apart, max_repair_frames)
+
+    def undo_birth(number: int, part: int) -> None:
+        """Make what a cell had of masks before this row pieces of its mother, or hers; it is born of her here."""
+        birth = births[number]
+        pieces.extend(_beside(cells, track, number, birth, part))
+        until = (cells.frame >= cells.frame[birth.row]) & (cells.frame < cells.frame[part])
+        alone = (track == number) & until
+        alone[[piece for piece, _ in pieces]] = False
+        track[alone] = birth.mother
+        births[number] = _Birth(part, birth.mother)
 
     events = [(int(cells.frame[row]), 1, index) for index, row in enumerate(merges.whole)]
     events += [(int(cells.frame[row]), 0, index) for index, row in enumerate(partings.part)]
@@ -210,13 +232,12 @@ def follow_through(cells: Cells, *, division: str, max_repair_frames: int) -> Th
         whole, stays, part = (int(rows[index]) for rows in joints[:3])
         if is_merge:
             _hand_on(cells, track, whole, int(track[stays]))
-            waiting = inside.setdefault(int(track[whole]), [])
-            waiting += inside.pop(int(track[part]), [])
-            born, mother = came_from.get(int(cells.track[part]), (-1, -1))
-            seen_again = part < cells.last[cells.track[part]]
-            if seen_again and mother == track[whole] and never_two(born, part, part + 1):
+            number, visible = int(track[part]), int(track[whole])
+            waiting = inside.setdefault(visible, [])
+            waiting += inside.pop(number, [])
+            if part < cells.last[cells.track[part]] and never_two(number, visible, part + 1):
                 # The linker knows it again on the other side. It has been no cell until there.
-                pieces += _pieces(cells, track, born, part, mother)
+                undo_birth(number, part + 1)
             else:
                 waiting.append((part, stays))
         elif waiting := _still_inside(cells, inside.get(int(track[whole]), []), part):
@@ -224,53 +245,45 @@ def follow_through(cells: Cells, *, division: str, max_repair_frames: int) -> Th
             before, other = waiting.pop()
             inside[visible] = waiting
             hidden = int(track[before])
-            born, newborn, mother = _parted_last(cells, came_from, (before, hidden), (other, visible))
-            if born >= 0 and never_two(born, before, part):
-                # One cell until now: the mother's number goes on in one part, the newborn's begins with the other.
-                pieces += _pieces(cells, track, born, before if newborn == hidden else other, mother)
-                between = (track == visible) & (cells.frame > cells.frame[before])
-                track[between] = mother
-                inside[mother] = inside.pop(visible)
-                _hand_on(cells, track, stays, mother)
-                _hand_on(cells, track, part, newborn)
-                came_from[int(cells.track[part])] = (part, mother)
-                continue
-            if _swapped(cells, before, other, part, stays):
-                _hand_on(cells, track, stays, hidden)
-                _hand_on(cells, track, part, visible)
-                inside[hidden] = inside.pop(visible)
-                part, stays = stays, part
-            else:
+            # Where the mask that it went into has itself gone into another one, the two are not this pair.
+            pair = track[other] == visible
+            if pair and never_two(hidden, visible, part):
+                undo_birth(hidden, part)
                 _hand_on(cells, track, stays, visible)
                 _hand_on(cells, track, part, hidden)
-            merged.append(Merged(before, other, part, stays))
+            elif pair and never_two(visible, hidden, part):
+                # It is the mother that is hidden, in the mask of what parted from her.
+                undo_birth(visible, part)
+                inside.setdefault(hidden, []).extend(inside.pop(visible))
+                _hand_on(cells, track, stays, hidden)
+                _hand_on(cells, track, part, visible)
+            else:
+                if _swapped(cells, before, other, part, stays):
+                    _hand_on(cells, track, stays, hidden)
+                    _hand_on(cells, track, part, visible)
+                    inside[hidden] = inside.pop(visible)
+                    part, stays = stays, part
+                else:
+                    _hand_on(cells, track, stays, visible)
+                    _hand_on(cells, track, part, hidden)
+                merged.append(Merged(before, other, part, stays))
         else:
-            came_from[int(cells.track[part])] = (part, int(track[whole]))
+            births[int(track[part])] = _Birth(part, int(track[whole]))
     for visible, waiting in inside.items():
         for before, other in _still_inside(cells, waiting, int(cells.frame.argmax())):
-            born, mother = came_from.get(int(cells.track[before]), (-1, -1))
-            if mother == visible and cells.frame[before] - cells.frame[born] < max_repair_frames:
-                pieces += _pieces(cells, track, born, before, visible)
+            number = int(track[before])
+            birth = births.get(number, _Birth(before, -1))
+            if birth.mother == visible and cells.frame[before] - cells.frame[birth.row] < max_repair_frames:
+                pieces += _beside(cells, track, number, birth, -1)
             else:
                 merged.append(Merged(before, other, -1, -1))
+    pieces = list(dict.fromkeys(pieces))
     track, undone = _without_contradictions(cells, track, np.array(pieces, np.int64).reshape(-1, 2))
     merged = [each for each in merged if not undone[[row for row in each if row >= 0]].any()]
     pieces = [pair for pair in pieces if not undone[list(pair)].any()]
     for piece, _ in pieces:
         track[piece] = -1
     return Threads(track, merged, np.array(pieces, np.int64).reshape(-1, 2))
-
-
-def _parted_last(cells: Cells, came_from: dict[int, tuple[int, int]], *parts: tuple[int, int]) -> tuple[int, int, int]:
-    """Of two cells, each a row and its number: the row in which one parted from the other, its number, the other's.
-
-    The row is -1 where neither came out of the other.
-    """
-    for (row, number), (_, other) in zip(parts, reversed(parts), strict=True):
-        born, mother = came_from.get(int(cells.track[row]), (-1, -1))
-        if born >= 0 and mother == other:
-            return born, number, other
-    return -1, -1, -1
 
 
 def _without_contradictions(cells: Cells, track: np.ndarray, pieces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -324,10 +337,12 @@ def _swapped(cells: Cells, hidden: int, other: int, part: int, stays: int) -> bo
     return squares(hidden, part) + squares(other, stays) > squares(hidden, stays) + squares(other, part)
 
 
-def _pieces(cells: Cells, track: np.ndarray, born: int, gone: int, visible: int) -> list[tuple[int, int]]:
-    """Rows of a piece, each with the row of the cell that it was cut from."""
-    rows = {int(cells.frame[row]): int(row) for row in np.flatnonzero(track == visible)}
-    return [(row, rows[int(cells.frame[row])]) for row in range(born, gone + 1) if int(cells.frame[row]) in rows]
+def _beside(cells: Cells, track: np.ndarray, number: int, birth: _Birth, until: int) -> list[tuple[int, int]]:
+    """Rows of a cell from its birth until a row (-1: all) in frames in which its mother is seen, each with hers."""
+    hers = {int(cells.frame[row]): int(row) for row in np.flatnonzero(track == birth.mother)}
+    own = np.flatnonzero((track == number) & (cells.frame >= cells.frame[birth.row]))
+    own = own if until < 0 else own[cells.frame[own] < cells.frame[until]]
+    return [(int(row), hers[int(cells.frame[row])]) for row in own if int(cells.frame[row]) in hers]
 
 
 def without_pieces(cells: Cells, threads: Threads) -> tuple[Cells, np.ndarray]:

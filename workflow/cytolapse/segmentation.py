@@ -26,7 +26,7 @@ from cytolapse.labeling import Cuts, find_cells
 from cytolapse.models import Model, load_model, normalisation_limits, normalise, weights_digest
 from cytolapse.movies import SAMPLED_FRAMES, Movie, open_movie, sampled_planes, write_stack
 from cytolapse.prediction import Predictor
-from cytolapse.scaling import diameter_px, movie_scale
+from cytolapse.scaling import SMALLEST, diameter_px, movie_scale
 
 log = logging.getLogger(__name__)
 
@@ -197,6 +197,13 @@ def _movie_diameter_px(info: Mapping, model: Model, predictor: Predictor) -> flo
     if found_px is None:
         text = "%s: no cell was found to measure cell_diameter_px by: frames are taken as they are; give a number"
         log.warning(text, info["path"])
+    elif not SMALLEST <= diameter_px(model.cell_area_px) / found_px <= 1 / SMALLEST:
+        text = (
+            "%s: what was found to measure cell_diameter_px by is %.3g px wide, and cells of this model are %.3g px: "
+            "that is nothing to go by, and frames are taken as they are; give a number"
+        )
+        log.warning(text, info["path"], found_px, diameter_px(model.cell_area_px))
+        return None
     else:
         log.info("%s: cells are %.3g px wide", info["path"], found_px)
     return found_px
