@@ -87,9 +87,12 @@ def measure_diameter_px(
             found.append(diameter_px(main_px))
             asked = min(max(known_px / found[-1], SMALLEST), 1 / SMALLEST)
             log.info("shown at %.3g: cells are %.3g px wide, their median %.3g", scale, found[-1], median_px)
+            noise = scale > _BIG and np.median(sure) < _SURE
             if max(asked / scale, scale / asked) < SAME_SCALE:
-                return None if scale > _BIG and np.median(sure) < _SURE else median_px
+                return None if noise else median_px
             scale = asked
+        if found and noise:
+            return None
         if found:
             # It swings between scales: the truth lies between.
             return math.sqrt(found[-1] * found[-2]) if len(found) > 1 else found[-1]

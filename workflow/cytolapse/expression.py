@@ -47,8 +47,9 @@ def measure_expression(
 
     The total is that of the mask and of the pixels beside it that blur has
     spread its light to, the mean is the total over the pixels of the mask, the
-    median that of the mask alone. All are light above background, less crosstalk, less autofluorescence, over what
-    bleaching has left, in this order and each only where a value is given.
+    median that of the mask alone. All are light above background, less
+    crosstalk, less autofluorescence, over what bleaching has left, in this
+    order and each only where a value is given.
     Crosstalk is that of the other channel's light in the same frame and
     compartment, above its background; where that channel was not acquired,
     the light is unknown and null. Autofluorescence is taken off the pixels of

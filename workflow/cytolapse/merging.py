@@ -212,13 +212,13 @@ def follow_through(cells: Cells, *, division: str, max_repair_frames: int) -> Th
         if birth is None or birth.mother != visible or division != "fission":
             return False
         since = cells.frame[part] - cells.frame[birth.row]
-        apart = len(_beside(cells, track, number, birth, part))
+        apart = len(_beside(cells, track, number, birth, cells.frame[part]))
         return apart <= min(since - apart, max_repair_frames)
 
     def undo_birth(number: int, part: int) -> None:
         """Make what a cell had of masks before this row pieces of its mother, or hers; it is born of her here."""
         birth = births[number]
-        pieces.extend(_beside(cells, track, number, birth, part))
+        pieces.extend(_beside(cells, track, number, birth, cells.frame[part]))
         until = (cells.frame >= cells.frame[birth.row]) & (cells.frame < cells.frame[part])
         alone = (track == number) & until
         alone[[piece for piece, _ in pieces]] = False
@@ -274,7 +274,7 @@ def follow_through(cells: Cells, *, division: str, max_repair_frames: int) -> Th
             number = int(track[before])
             birth = births.get(number, _Birth(before, -1))
             if birth.mother == visible and cells.frame[before] - cells.frame[birth.row] < max_repair_frames:
-                pieces += _beside(cells, track, number, birth, -1)
+                pieces += _beside(cells, track, number, birth, np.inf)
             else:
                 merged.append(Merged(before, other, -1, -1))
     pieces = list(dict.fromkeys(pieces))
@@ -337,11 +337,10 @@ def _swapped(cells: Cells, hidden: int, other: int, part: int, stays: int) -> bo
     return squares(hidden, part) + squares(other, stays) > squares(hidden, stays) + squares(other, part)
 
 
-def _beside(cells: Cells, track: np.ndarray, number: int, birth: _Birth, until: int) -> list[tuple[int, int]]:
-    """Rows of a cell from its birth until a row (-1: all) in frames in which its mother is seen, each with hers."""
+def _beside(cells: Cells, track: np.ndarray, number: int, birth: _Birth, until: float) -> list[tuple[int, int]]:
+    """Rows of a cell from its birth until before a frame, where its mother is seen beside it, each with hers."""
     hers = {int(cells.frame[row]): int(row) for row in np.flatnonzero(track == birth.mother)}
-    own = np.flatnonzero((track == number) & (cells.frame >= cells.frame[birth.row]))
-    own = own if until < 0 else own[cells.frame[own] < cells.frame[until]]
+    own = np.flatnonzero((track == number) & (cells.frame >= cells.frame[birth.row]) & (cells.frame < until))
     return [(int(row), hers[int(cells.frame[row])]) for row in own if int(cells.frame[row]) in hers]
 
 
