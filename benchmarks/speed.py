@@ -30,7 +30,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+import stardist_peer
 import tifffile
+from processes import python
 from scores import seconds_by_stage, write_between_marks
 
 REPOSITORY = Path(__file__).parents[1]
@@ -53,32 +55,6 @@ STAGES = {
 # Parts whose table has a place of its own in docs/speed.md.
 OWN_MARKS = {"labels", "precision"}
 TILE_PX = 512
-
-STARDIST = ["stardist==0.9.2", "tensorflow-cpu", "tf-keras"]
-# Pixels of the frame that one pixel of the result stands for, each way.
-STARDIST_GRIDS = {
-    1: "StarDist's network alone, its default grid of 1",
-    2: "StarDist's network alone, grid of 2 as in its published models",
-}
-STARDIST_TIMING = """
-import os, sys, time
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-os.environ["TF_USE_LEGACY_KERAS"] = "1"
-# What the libraries print on their way is no figure.
-figures, sys.stdout = sys.stdout, sys.stderr
-import numpy as np
-from stardist.models import Config2D, StarDist2D
-
-grid = int(sys.argv[2])
-model = StarDist2D(Config2D(grid=(grid, grid)), name=None, basedir=None)
-image = np.random.default_rng(0).random((1, 1024, 1024, 1), np.float32)
-model.keras_model.predict(image, verbose=0)
-for _ in range(int(sys.argv[1])):
-    start = time.perf_counter()
-    model.keras_model.predict(image, verbose=0)
-    print(time.perf_counter() - start, file=figures)
-sys.stdout = figures
-"""
 
 
 def write_noise(path: Path, frames: int, side: int) -> None:
@@ -144,28 +120,12 @@ print(time.perf_counter() - start)
 """
 
 
-# The process says its own peak: what its parent could tell would hold the parent's memory too.
-PEAK = """
-for line in open("/proc/self/status"):
-    if line.startswith("VmHWM"):
-        print(int(line.split()[1]) / 1024)
-"""
-
-
-def python(code: str, *arguments: str, executable: str = sys.executable) -> tuple[list[float], float]:
-    """Run code in a process of its own: the numbers that it prints, and its peak memory in MB."""
-    command = [executable, "-c", code + PEAK, *arguments]
-    text = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-    *numbers, peak = (float(line) for line in text.split())
-    return numbers, peak
-
-
 def segment(folder: Path, frames: int, rounds: int) -> str:
     """Seconds a frame, network by network and beside StarDist's."""
     write_noise(folder / "movie.tif", frames, 1024)
     write_noise(folder / "one.tif", 1, 1024)
     threads = os.cpu_count()
-    peer = _stardist(folder)
+    peer = stardist_peer.environment(folder)
     seconds: dict[str, list[float]] = {}
     for _ in range(rounds):
         for architecture in ("googlenet_fcn", "googlenet_unet", "googlenet_unet_small"):
@@ -182,10 +142,9 @@ def segment(folder: Path, frames: int, rounds: int) -> str:
                 (wall[name],), _ = python(code)
             seconds.setdefault(architecture, []).append((wall["movie"] - wall["one"]) / (frames - 1))
         if peer:
-            for grid, name in STARDIST_GRIDS.items():
-                times, _ = python(STARDIST_TIMING, "5", str(grid), executable=peer)
-                seconds.setdefault(name, []).append(min(times))
-    base = seconds.get(STARDIST_GRIDS[2])
+            for grid, name in stardist_peer.GRIDS.items():
+                seconds.setdefault(name, []).append(stardist_peer.network_seconds(peer, grid))
+    base = seconds.get(stardist_peer.GRIDS[2])
     rows = []
     for name, values in seconds.items():
         ratio = statistics.median(a / b for a, b in zip(values, base, strict=True)) if base else float("nan")
@@ -213,32 +172,6 @@ for info, out in {movies!r}:
     print(time.perf_counter() - middle)
 """
 
-STARDIST_LABELS = """
-import os, sys, time
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-os.environ["TF_USE_LEGACY_KERAS"] = "1"
-figures, sys.stdout = sys.stdout, sys.stderr
-import numpy as np
-from stardist import edt_prob, star_dist
-from stardist.models import Config2D, StarDist2D
-
-grid = int(sys.argv[1])
-model = StarDist2D(Config2D(grid=(grid, grid)), name=None, basedir=None)
-model.thresholds = dict(prob=0.5, nms=0.4)
-for path in sys.argv[2:]:
-    image, truth = np.load(path)
-    prob, dist = (np.ascontiguousarray(f(truth)[::grid, ::grid]) for f in (edt_prob, lambda t: star_dist(t, 32)))
-    start = time.perf_counter()
-    image = np.load(path)[0].astype(np.float32)
-    image = (image - image.min()) / np.ptp(image)
-    model.keras_model.predict(image[None, ..., None], verbose=0)
-    middle = time.perf_counter()
-    model._instances_from_prediction(image.shape, prob.astype(np.float32), dist.astype(np.float32))
-    print(middle - start, file=figures)
-    print(time.perf_counter() - middle, file=figures)
-sys.stdout = figures
-"""
-
 
 def labels(folder: Path, frames: int, rounds: int, models: Path) -> str:
     """Seconds a frame from reading to labels, ours and StarDist's."""
@@ -249,7 +182,7 @@ def labels(folder: Path, frames: int, rounds: int, models: Path) -> str:
         raise SystemExit(f"{model}: no model there; python benchmarks/accuracy.py prepare run --tasks gowt1 makes it")
     source = movies.data_folder() / "Fluo-N2DH-GOWT1"
     images = list(movies.frames(source / "01", "t").values())[: frames + 2]
-    peer = _stardist(folder)
+    peer = stardist_peer.environment(folder)
     seconds: dict[str, list[np.ndarray]] = {}
     for _ in range(rounds):
         jobs = [
@@ -268,11 +201,8 @@ def labels(folder: Path, frames: int, rounds: int, models: Path) -> str:
         for frame, path in list(truth.items())[:6]:
             pairs.append(str(folder / f"pair{frame}.npy"))
             np.save(pairs[-1], np.stack([tifffile.imread(named[frame]), tifffile.imread(path)]).astype(np.uint16))
-        for grid in STARDIST_GRIDS if peer else ():
-            times, _ = python(STARDIST_LABELS, str(grid), *pairs, executable=peer)
-            # The first frame builds the graph.
-            per_frame = np.array(times).reshape(-1, 2)[1:]
-            seconds.setdefault(f"StarDist, grid of {grid}", []).append(np.median(per_frame, axis=0))
+        for grid in stardist_peer.GRIDS if peer else ():
+            seconds.setdefault(f"StarDist, grid of {grid}", []).append(stardist_peer.label_seconds(peer, grid, pairs))
     rows = []
     for name, values in seconds.items():
         network, later = np.median(values, axis=0)
@@ -311,19 +241,6 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     """A Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
-
-
-def _stardist(folder: Path) -> str | None:
-    """The interpreter of an environment with StarDist, made where it is missing."""
-    venv = (folder / "stardist-env").resolve()
-    if not (venv / "ready").exists():
-        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
-        done = subprocess.run([str(venv / "bin/python"), "-m", "pip", "install", "-q", *STARDIST], check=False)
-        if done.returncode:
-            print("StarDist could not be installed; timed without it")
-            return None
-        (venv / "ready").touch()
-    return str(venv / "bin/python")
 
 
 def precision(rounds: int) -> str:
