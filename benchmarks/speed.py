@@ -12,12 +12,13 @@ precision processor time that each network takes for one tile in float32 and in 
 memory    peak memory of segment, label and measure for 50 and for 500 frames
 training  seconds a step of each network with the defaults of training, beside those that one thread takes to make
           the sub-images of a step: less, or the network would wait
+simulate  processor time for 100 frames of 512 x 512 with about 100 cells, of rods, nuclei and yeast, by one thread
 startup   what a job costs before it does any work
 whole     the demo from its movies to its report: wall time, by stage, and the share of start-up
 
 But for `labels` everything is made here: the movies are simulated, the weights
-random. The tables are printed as Markdown; those of `labels` and `precision`, and where all parts ran the
-others, are written into docs/speed.md too.
+random. The tables are printed as Markdown; those of `labels`, `precision` and `simulate`, and where all parts ran
+the others, are written into docs/speed.md too.
 """
 
 import argparse
@@ -53,7 +54,7 @@ STAGES = {
 }
 
 # Parts whose table has a place of its own in docs/speed.md.
-OWN_MARKS = {"labels", "precision"}
+OWN_MARKS = {"labels", "precision", "simulate"}
 TILE_PX = 512
 
 
@@ -355,6 +356,27 @@ def training(folder: Path) -> str:
     return table([*head, "making over this"], rows)
 
 
+def simulate() -> str:
+    from dataclasses import replace
+
+    from cytolapse.simulation import NUCLEI, YEAST, Simulation, simulate_movie
+
+    size = {"frames": 100, "height_px": 512, "width_px": 512}
+    small = {"pixel_size_um": 0.25, "birth_length_um": 8.0, "width_of_cell_um": 6.5}
+    scenes = {
+        "rods": Simulation(**size, founders=60, surround_um=3.0, growth_rate_per_h=0.15),
+        "nuclei": replace(NUCLEI, **size, **small, founders=110),
+        "yeast": replace(YEAST, **size, founders=60, growth_rate_per_h=0.1),
+    }
+    rows = []
+    for name, scene in scenes.items():
+        start = time.process_time()
+        movie = simulate_movie(scene, seed=0)
+        seconds = time.process_time() - start
+        rows.append([name, f"{len(movie.cells) / scene.frames:.0f}", f"{seconds:.1f}"])
+    return table(["100 frames of 512 x 512", "cells a frame", "seconds"], rows)
+
+
 def startup() -> str:
     """What the imports of each stage cost."""
     return table(
@@ -419,6 +441,7 @@ def main() -> None:
         "precision": lambda: precision(options.rounds),
         "memory": lambda: memory(options.folder),
         "training": lambda: training(options.folder),
+        "simulate": simulate,
         "startup": startup,
         "whole": lambda: whole(options.folder),
     }

@@ -108,6 +108,21 @@ def test_what_is_enlarged_to_look_like_cells_is_noise_where_the_network_is_not_s
     assert measure_diameter_px([disks(30, 130)], sure_of_it, label, 32.0) == pytest.approx(60, rel=0.1)
 
 
+@pytest.mark.parametrize(("probability", "found"), [(255, np.sqrt(4 * 8)), (160, None)])
+def test_what_swings_between_two_scales_lies_between_them_unless_it_is_noise(probability, found):
+    def wider_when_enlarged_more(planes, scale):
+        # 4 px asks for a scale of 8, 8 px for one of 4, and so on.
+        seen = np.zeros((len(planes), 2, *planes[0].shape), np.uint8)
+        if scale >= 4:
+            height, width = planes[0].shape
+            seen[:, 0] = probability * disks(2 if scale < 6 else 4, 20)[:height, :width]
+        return seen
+
+    diameter = measure_diameter_px([disks(4, 20)], wider_when_enlarged_more, label, 32.0)
+
+    assert diameter == (None if found is None else pytest.approx(found, rel=0.15))
+
+
 def test_without_cells_there_is_no_diameter():
     predict, _ = network(known_px=32.0)
 
