@@ -202,7 +202,7 @@ def test_rates_of_odd_and_even_frames_of_clean_growth_agree(tablescores):
     import realgrowth
 
     hours = np.arange(40) / 60
-    cells = pd.DataFrame({"cell": 1, "frame": np.arange(40), "length_um": 2 * np.exp(0.7 * hours)})
+    cells = pd.DataFrame({"cell": 1, "frame": np.arange(40), "time_h": hours, "length_um": 2 * np.exp(0.7 * hours)})
     cells["length_um"] *= np.exp(1e-4 * np.random.default_rng(0).normal(size=40))
 
     said = realgrowth.odd_and_even(cells, "length_um", {"min_fit_frames": 5, "residual_lag1": 0.5})
@@ -211,6 +211,33 @@ def test_rates_of_odd_and_even_frames_of_clean_growth_agree(tablescores):
     assert count == "1"
     assert abs(float(bias.rstrip("%"))) < 0.5
     assert float(rms.rstrip("%")) < 0.5
+
+
+def test_two_sources_of_outlines_are_compared_by_cell_and_frame(tablescores):
+    import realgrowth
+
+    frames = np.tile(np.arange(20), 2)
+    label = np.repeat([1, 2], 20)
+    # every second frame of the movie was outlined, a frame in half an hour
+    theirs = pd.DataFrame({"cell": label, "frame": frames, "time_h": frames.astype(float), "left_out": False})
+    theirs["area_um2"] = 50 * label * np.exp(0.05 * theirs["time_h"])
+    theirs["length_um"] = 10.0
+    # ours are 4 % larger, and of one cell the growth is 10 % faster
+    ours = theirs.assign(label=label, cell=[f"movie:{number}" for number in label])
+    ours["area_um2"] = 52 * label * np.exp(np.where(label == 1, 0.05, 0.055) * ours["time_h"])
+    ours.loc[ours["frame"] == 3, "left_out"] = True
+    pairs = pd.DataFrame({"frame": frames, "label": label, "cell": label})
+    settings = {"min_fit_frames": 5, "residual_lag1": 0.5, "area_jump": 0.3}
+
+    rows = realgrowth.beside_others(ours, theirs, pairs, ["area_um2"], settings)
+
+    cells, area, rate = rows.values()
+    assert cells == "38"
+    assert 0.04 <= float(area.split("%")[0]) / 100 <= 0.10
+    number, bias, rms, _ = rate.split("; ")
+    assert number == "2"
+    assert abs(float(bias.rstrip("%")) - 5 / 1.025) < 0.6
+    assert abs(float(rms.rstrip("%")) - 10 / np.sqrt(2) / 1.025) < 0.6
 
 
 def test_the_slope_of_an_adder_is_found_though_errors_tilt_it(tablescores):

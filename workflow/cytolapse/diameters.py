@@ -26,6 +26,8 @@ _DOUBT, _CELL = 0.1, 0.5
 _SPECK_PX, _SPECK_PLANE_PX = 20, 6
 # What is enlarged by more than this to look like cells is noise where the network is less sure of most of it.
 _BIG, _SURE = 2.0, 0.86
+# Where it is nowhere as sure as this (see `_sureness`), it may not know such cells.
+_UNSURE = 0.5
 # Cells below this part of those with most of the pixels are specks or pieces.
 _SPECK_PART = 0.3
 
@@ -104,7 +106,8 @@ def _starts(
 ) -> list[tuple[float, tuple[int, int]]]:
     """Scales to begin at, each with the place to look at: those first at which the network is surest of what is cell.
 
-    Of scales at which it is as sure, the nearest to 1 comes first.
+    Of scales at which it is as sure, the nearest to 1 comes first. That it is
+    nowhere sure goes to the log.
     """
     centre, centres, sureness = None, {}, {}
     for scale in _STARTS:
@@ -113,6 +116,13 @@ def _starts(
         centre = centres[scale] = _busiest(cell, window, scale)
         sureness[scale] = _sureness(cell / 255, math.pi / 4 * (known_px / scale) ** 2)
         log.info("shown at %.3g: the network is sure to %.2f", scale, sureness[scale])
+    surest = max(sureness.values())
+    if 0 < surest < _UNSURE:
+        text = (
+            "at no scale is the network surer than %.2f of what it sees (of cells that it knows 0.5 to 0.9): their "
+            "width may be wrong; look at the outlines, or give cell_diameter_px a number"
+        )
+        log.warning(text, surest)
     order = sorted(_STARTS, key=lambda scale: (-round(sureness[scale], 2), abs(math.log(scale))))
     return [(scale, centres[scale]) for scale in order]
 
