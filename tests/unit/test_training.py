@@ -167,7 +167,7 @@ def test_where_no_start_is_said_the_shipped_model_is_taken_that_knows_such_cells
     assert settings["start_from"] == starts.AUTO, "what was asked for is not changed"
 
 
-@pytest.mark.parametrize(("score", "start"), [(0.6, "resources/models/nuclei"), (0.59, None)])
+@pytest.mark.parametrize(("score", "start"), [(0.7, "resources/models/nuclei"), (0.69, None)])
 def test_a_shipped_model_that_finds_the_cells_and_draws_them_badly_is_no_start(score, start, shipped, monkeypatch):
     monkeypatch.setattr(starts, "REPOSITORY", shipped)
     monkeypatch.setattr(training, "quick_scores", lambda *_: (0.999, score))

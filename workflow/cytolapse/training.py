@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 # A start that draws the annotated cells worse than this, as it is, knows other cells, and what it knows of them is in
 # the way: it takes steps to unlearn, and what the annotated images do not show it never unlearns.
-_LEAST_SCORE_OF_START = 0.6
+_LEAST_SCORE_OF_START = 0.7
 # Of more images than this the settings of the labels are chosen by so many: cells enough, and they are held in memory.
 _MOST_JUDGED = 12
 
