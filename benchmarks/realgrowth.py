@@ -32,13 +32,14 @@ DOCS = REPOSITORY / "docs/accuracy.md"
 
 SIZES = {"length_um": "length", "area_um2": "area"}
 # Columns that say that the pipeline leaves a frame of a cell out of its fits; those of nuclei say nothing of others.
-LEFT_OUT = ["flag_border", "flag_mitotic", "flag_merged", "flag_split"]
+LEFT_OUT = ["flag_border", "flag_mitotic", "flag_merged", "flag_split", "flag_out_of_focus"]
 
 
 def outlined_cells(masks: Mapping[int, np.ndarray], task: Task) -> pd.DataFrame:
     """Cells that others outlined, measured as the pipeline measures its own: a label is a cell.
 
-    `frame` counts the frames that were outlined, `time_h` is that of the movie.
+    `frame` counts the frames that were outlined, and neighbours there count as neighbours in all that follows, though
+    up to four frames of the movie may lie between them; `time_h` is that of the movie.
     """
     frames = [
         measure_shapes(labels.astype(np.int32)).assign(frame=number, time_h=frame * task.row["interval"] / 60)

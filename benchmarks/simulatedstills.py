@@ -20,7 +20,7 @@ def _last_frame(name: str, seed: int, parameters: Simulation) -> Annotation:
 
 
 def _rods(draw: Callable[[float, float], float]) -> Simulation:
-    # From dark by thickness to as dark as can be up to a steep rim, with a halo up to twice as bright as the field.
+    # From dark by thickness to as dark as can be up to a steep rim; halos up to three times as bright as the field.
     contrast = math.exp(draw(math.log(0.6), math.log(6)))
     return Simulation(
         frames=int(draw(15, 32)),

@@ -213,27 +213,49 @@ def test_rates_of_odd_and_even_frames_of_clean_growth_agree(tablescores):
     assert float(rms.rstrip("%")) < 0.5
 
 
+def test_own_and_others_cells_are_laid_side_by_side_in_the_frames_that_were_outlined(tablescores, tmp_path):
+    import realgrowth
+    from data import TASKS
+
+    hela = next(task for task in TASKS if task.name == "hela")
+    square = np.zeros((20, 20), np.uint16)
+    square[5:9, 5:15] = 7
+    rows = pd.DataFrame({"cell_id": "01:1", "frame": [0, 1, 2, 3, 4], "time_h": [0, 0.5, 1, 1.5, 2], "label": 3})
+    rows = rows.assign(length_um=6.0, area_um2=20.0, **dict.fromkeys(realgrowth.LEFT_OUT, False))
+    rows.loc[rows["frame"] == 4, "flag_mitotic"] = True
+    rows.to_parquet(tmp_path / "cells.parquet")
+
+    theirs = realgrowth.outlined_cells({1: square, 4: square}, hela)
+    ours = realgrowth.own_cells(tmp_path, [1, 4])
+
+    assert theirs["cell"].tolist() == [7, 7]
+    assert theirs["frame"].tolist() == ours["frame"].tolist() == [0, 1]
+    assert theirs["time_h"].tolist() == ours["time_h"].tolist() == [0.5, 2.0]
+    assert theirs["area_um2"].tolist() == pytest.approx([40 * 0.645**2] * 2)
+    assert ours["left_out"].tolist() == [False, True]
+    assert not theirs["left_out"].any()
+
+
 def test_two_sources_of_outlines_are_compared_by_cell_and_frame(tablescores):
     import realgrowth
 
     frames = np.tile(np.arange(20), 2)
-    label = np.repeat([1, 2], 20)
-    # every second frame of the movie was outlined, a frame in half an hour
-    theirs = pd.DataFrame({"cell": label, "frame": frames, "time_h": frames.astype(float), "left_out": False})
-    theirs["area_um2"] = 50 * label * np.exp(0.05 * theirs["time_h"])
+    theirs = pd.DataFrame({"cell": np.repeat([12, 11], 20), "frame": frames, "time_h": 1.0 * frames, "left_out": False})
+    theirs["area_um2"] = theirs["cell"].map({12: 50, 11: 150}) * np.exp(0.05 * theirs["time_h"])
     theirs["length_um"] = 10.0
-    # ours are 4 % larger, and of one cell the growth is 10 % faster
-    ours = theirs.assign(label=label, cell=[f"movie:{number}" for number in label])
-    ours["area_um2"] = 52 * label * np.exp(np.where(label == 1, 0.05, 0.055) * ours["time_h"])
+    # Ours are 4 % larger, and the larger cell, their 11, grows 10 % faster from the middle of the movie on and before.
+    label = np.repeat([1, 2], 20)
+    ours = theirs.assign(label=label, cell=np.repeat(["movie:8", "movie:9"], 20))
+    ours["area_um2"] *= 1.04 * np.where(label == 2, np.exp(0.005 * (frames - 9.5)), 1.0)
     ours.loc[ours["frame"] == 3, "left_out"] = True
-    pairs = pd.DataFrame({"frame": frames, "label": label, "cell": label})
+    pairs = pd.DataFrame({"frame": frames, "label": label, "cell": theirs["cell"]})
     settings = {"min_fit_frames": 5, "residual_lag1": 0.5, "area_jump": 0.3}
 
     rows = realgrowth.beside_others(ours, theirs, pairs, ["area_um2"], settings)
 
     cells, area, rate = rows.values()
     assert cells == "38"
-    assert 0.04 <= float(area.split("%")[0]) / 100 <= 0.10
+    assert float(area.split("%")[0]) == pytest.approx(4, abs=0.3)
     number, bias, rms, _ = rate.split("; ")
     assert number == "2"
     assert abs(float(bias.rstrip("%")) - 5 / 1.025) < 0.6

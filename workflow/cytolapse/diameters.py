@@ -119,7 +119,7 @@ def _starts(
     surest = max(sureness.values())
     if 0 < surest < _UNSURE:
         text = (
-            "at no scale is the network surer than %.2f of what it sees (of cells that it knows 0.5 to 0.9): their "
+            "at no scale is the network surer than %.2f of what it sees (of cells that it knows 0.5 to 0.8): their "
             "width may be wrong; look at the outlines, or give cell_diameter_px a number"
         )
         log.warning(text, surest)
