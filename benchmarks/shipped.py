@@ -3,15 +3,14 @@
     python benchmarks/shipped.py [nuclei] [phase]
 
 Each goes to resources/models/NAME with its card, README.md. The images that
-judge in benchmarks/stills.py teach none of them. A training takes
-hours: what was learned is kept in bench/shipped/NAME until the end, and goes on
-from there, unless annotations, settings or arithmetic have changed. (The code is not asked: remove the
-folder after a change of it.)
+judge in benchmarks/stills.py teach none of them. A training takes hours: what
+was learned is kept in bench/shipped/NAME until the end, and goes on from there,
+unless annotations, settings or arithmetic have changed. (The code is not asked:
+remove the folder after a change of it.)
 """
 
 import argparse
 import hashlib
-import json
 import logging
 import textwrap
 from collections.abc import Callable
@@ -23,10 +22,9 @@ import simulatedstills
 import stills
 import torch
 
+from cytolapse.acceptance import training_key
 from cytolapse.annotations import Annotation
-from cytolapse.arithmetic import choose_precision
 from cytolapse.checkpoints import Checkpoints
-from cytolapse.devices import choose_device
 from cytolapse.judgement import usual_area_px
 from cytolapse.models import save_model
 from cytolapse.scaling import diameter_px, resize_images, resize_labels, scaled_shape
@@ -136,14 +134,10 @@ def _resized(still: Annotation, scale: float) -> Annotation:
 def make(name: str, shipped: Shipped) -> None:
     """Train a model and write it with its card."""
     settings = read_settings({"train": shipped.train})["train"]
+    settings |= {"pixel_size_um": None, "channels": 1, "device": "auto", "start_from": None}
     images = teaching(shipped)
-    with Checkpoints(CHECKPOINTS / name, _key(settings, images)) as checkpoints:
-        result = train(
-            images,
-            **{**settings, "pixel_size_um": None, "channels": 1, "device": "auto", "start_from": None},
-            checkpoints=checkpoints,
-            progress_folder=CHECKPOINTS / f"{name}_course",
-        )
+    with Checkpoints(CHECKPOINTS / name, training_key(_digest(images), "", settings)) as checkpoints:
+        result = train(images, **settings, checkpoints=checkpoints, progress_folder=CHECKPOINTS / f"{name}_course")
     folder = FOLDER / name
     folder.mkdir(parents=True, exist_ok=True)
     digest = save_model(result.model, folder / "weights.safetensors", folder / "model.json", half=True)
@@ -151,15 +145,8 @@ def make(name: str, shipped: Shipped) -> None:
     checkpoints.remove()
 
 
-def _key(settings: dict, images: list[Annotation]) -> str:
-    """Digest of what a training depends on, but for the code."""
-    device = choose_device("auto")
-    parts = settings | {
-        "device": device.type,
-        "precision": str(choose_precision(settings["precision"], device)),
-        "torch": torch.__version__,
-    }
-    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
+def _digest(images: list[Annotation]) -> str:
+    digest = hashlib.sha256()
     for each in images:
         digest.update(np.ascontiguousarray(each.image))
         digest.update(np.ascontiguousarray(each.labels))

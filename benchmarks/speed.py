@@ -357,6 +357,7 @@ def training(folder: Path) -> str:
 
 
 def simulate() -> str:
+    """Processor time of simulating movies."""
     from dataclasses import replace
 
     from cytolapse.simulation import NUCLEI, YEAST, Simulation, simulate_movie

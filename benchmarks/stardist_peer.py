@@ -13,7 +13,8 @@ GRIDS = {
     1: "StarDist's network alone, its default grid of 1",
     2: "StarDist's network alone, grid of 2 as in its published models",
 }
-_NETWORK = """
+# What both timings begin with: the grid is the first argument.
+_MODEL = """
 import os, sys, time
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
@@ -22,28 +23,26 @@ figures, sys.stdout = sys.stdout, sys.stderr
 import numpy as np
 from stardist.models import Config2D, StarDist2D
 
-grid = int(sys.argv[2])
+grid = int(sys.argv[1])
 model = StarDist2D(Config2D(grid=(grid, grid)), name=None, basedir=None)
+"""
+_NETWORK = (
+    _MODEL
+    + """
 image = np.random.default_rng(0).random((1, 1024, 1024, 1), np.float32)
 model.keras_model.predict(image, verbose=0)
-for _ in range(int(sys.argv[1])):
+for _ in range(5):
     start = time.perf_counter()
     model.keras_model.predict(image, verbose=0)
     print(time.perf_counter() - start, file=figures)
 sys.stdout = figures
 """
-
-_LABELS = """
-import os, sys, time
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-os.environ["TF_USE_LEGACY_KERAS"] = "1"
-figures, sys.stdout = sys.stdout, sys.stderr
-import numpy as np
+)
+_LABELS = (
+    _MODEL
+    + """
 from stardist import edt_prob, star_dist
-from stardist.models import Config2D, StarDist2D
 
-grid = int(sys.argv[1])
-model = StarDist2D(Config2D(grid=(grid, grid)), name=None, basedir=None)
 model.thresholds = dict(prob=0.5, nms=0.4)
 for path in sys.argv[2:]:
     image, truth = np.load(path)
@@ -58,6 +57,7 @@ for path in sys.argv[2:]:
     print(time.perf_counter() - middle, file=figures)
 sys.stdout = figures
 """
+)
 
 
 def environment(folder: Path) -> str | None:
@@ -75,7 +75,7 @@ def environment(folder: Path) -> str | None:
 
 def network_seconds(interpreter: str, grid: int) -> float:
     """Least seconds of its network for one frame of 1024 x 1024."""
-    times, _ = python(_NETWORK, "5", str(grid), executable=interpreter)
+    times, _ = python(_NETWORK, str(grid), executable=interpreter)
     return min(times)
 
 

@@ -88,7 +88,7 @@ def train_model(
     """
     annotations, warnings = _checked(annotations_folder)
     digest = annotations_digest(annotations_folder, {})
-    with Checkpoints(checkpoint_folder, _training_key(digest, code, settings)) as checkpoints:
+    with Checkpoints(checkpoint_folder, training_key(digest, code, settings)) as checkpoints:
         result = train(annotations, checkpoints=checkpoints, progress_folder=progress_folder, **settings)
         result.model.trained["annotations"] = digest
         result.model.trained["metrics"]["annotation_warnings"][:0] = warnings
@@ -116,8 +116,16 @@ def _checked(folder: str | os.PathLike) -> tuple[list[Annotation], list[str]]:
     return annotations, warnings
 
 
-def _training_key(annotations: str, code: str, settings: Mapping[str, Any]) -> str:
-    """Digest of all that the networks of a training depend on; the floor only judges them."""
+def training_key(annotations: str, code: str, settings: Mapping[str, Any]) -> str:
+    """Digest of all that the networks of a training depend on; the floor only judges them.
+
+    Parameters
+    ----------
+    annotations, code : str
+        Digests of the annotated images and of the code.
+    settings : mapping
+        As for `train`, with device.
+    """
     device = choose_device(settings["device"])
     start_from = settings["start_from"]
     starts = shipped_starts(settings["architecture"]) if start_from == AUTO else [start_from] if start_from else []
