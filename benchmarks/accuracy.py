@@ -46,14 +46,20 @@ def score(folder: Path, task: movies.Task, data: Path) -> dict:
     markers = movies.frames(truth_folder / "TRA", "man_track")
     drawn = movies.frames(truth_folder / "SEG", "man_seg")
     last = len(tifffile.TiffFile(results / "labels.tif").pages)
+    ours = movies.frames(found, "mask")
+    seen = {frame: mask for frame, mask in drawn.items() if task.judged(frame)}
     judged = {
-        **scores.outlines(found, drawn, task.judged),
+        "SEG": scores.seg(ours, seen),
         **scores.precision_at(found, task.masks(data), task.judged, task.margin_px),
         **scores.detections(
             found, {frame: path for frame, path in markers.items() if task.judged(frame)}, task.margin_px
         ),
         **scores.divisions(scores.match_frames(found, markers), truth_folder / "TRA/man_track.txt", found),
     }
+    if task.consensus:
+        taught = task.masks(data)
+        both = {frame: seen[frame] for frame in seen.keys() & taught}
+        judged |= {"SEG_both": scores.seg(ours, both), "SEG_consensus": scores.seg(taught, both)}
     if len(markers) == last:
         judged |= scores.challenge(found, truth_folder)
     card = json.loads((folder / "models" / task.name / "model.json").read_text())
@@ -164,7 +170,7 @@ def beside_supersegger(folder: Path, data: Path) -> pd.DataFrame:
 
 def as_markdown(results: dict[str, dict], colony: pd.DataFrame | None) -> str:
     """The tables of docs/accuracy.md."""
-    measures = ["SEG", "AP50", "AP75", "recall", "precision", "DET", "TRA", "LNK"]
+    measures = ["SEG", "SEG_both", "SEG_consensus", "AP50", "AP75", "recall", "precision", "DET", "TRA", "LNK"]
     measures += ["divisions", "divisions_found", "division_recall", "division_precision", "division_F1"]
     measures += ["division_F1_within_3"]
     lines = ["| measure | " + " | ".join(results) + " |", "| --- |" + " --- |" * len(results)]

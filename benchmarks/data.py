@@ -60,6 +60,8 @@ class Task:
     margin_px : int
         Width of a strip along the border in which cells are not in the truth:
         the Cell Tracking Challenge draws those alone that reach out of it.
+    consensus : bool
+        Whether it learns from the consensus of other programs, while people drew what judges.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Task:
     judged: Callable[[int], bool]
     row: dict
     margin_px: int = 0
+    consensus: bool = False
 
 
 def _silver(sequence: str) -> Callable[[Path], dict]:
@@ -102,6 +105,7 @@ TASKS = (
         lambda frame: frame not in GOWT1,
         {"segment_channel": "gfp", "channels": "gfp", "object": "nucleus", "pixel_size_um": 0.2405, "interval": 5},
         margin_px=50,
+        consensus=True,
     ),
     Task(
         "hela",
@@ -111,6 +115,7 @@ TASKS = (
         lambda frame: frame not in HELA,
         {"segment_channel": "h2b", "channels": "h2b", "object": "nucleus", "pixel_size_um": 0.645, "interval": 30},
         margin_px=25,
+        consensus=True,
     ),
     Task(
         "ecoli",

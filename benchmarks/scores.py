@@ -38,15 +38,10 @@ def export(results: Path, folder: Path) -> Path:
     return folder
 
 
-def outlines(found: Path, truth: dict, judged) -> dict:
-    """SEG over drawn cells, whatever else a frame holds."""
-    jaccards = [
-        cell_jaccards(_image(mask), read(found / f"mask{frame:03d}.tif"))
-        for frame, mask in truth.items()
-        if judged(frame)
-    ]
-    cells = np.concatenate(jaccards) if jaccards else np.array([])
-    return {"SEG": float(cells.mean()) if len(cells) else None, "SEG_cells": len(cells)}
+def seg(found: dict, drawn: dict) -> float | None:
+    """SEG over the cells of frames that both have, whatever else those hold."""
+    jaccards = [cell_jaccards(_image(drawn[frame]), _image(found[frame])) for frame in sorted(found.keys() & drawn)]
+    return float(np.concatenate(jaccards).mean()) if jaccards else None
 
 
 def precision_at(found: Path, truth: dict, judged, margin_px: int, ious=(0.5, 0.75)) -> dict:
