@@ -160,6 +160,7 @@ def _found(
     settings = read_settings({})["label"] | {
         **{name: getattr(model, name) for name in CHOSEN},
         "min_area_px": least_area_px(model.cell_area_px / scale**2),
+        "small_area_px": round(model.small_part * model.cell_area_px / scale**2),
         "network_scale": scale * model.scale,
     }
     labels = label_cells(probability.astype(np.float32) / 255, **settings)

@@ -101,9 +101,8 @@ def write_model(folder: Path, architecture: str) -> Path:
     torch.manual_seed(0)
     network = build_network(architecture, channels=1, classes=len(CLASSES)).eval()
     trained = {"seed": 0, "metrics": {}}
-    model = Model(
-        network, architecture, 1, CLASSES, dict(NORMALISATION), 0.2, 900.0, 1.0, 0.5, *USUAL_CUTS, 0.0, trained
-    )
+    of_cells = (900.0, 0.1, 1.0, 0.5, *USUAL_CUTS, 0.0)
+    model = Model(network, architecture, 1, CLASSES, dict(NORMALISATION), 0.2, *of_cells, trained)
     save_model(model, folder / "weights.safetensors", folder / "model.json", half=False)
     return folder / "weights.safetensors"
 

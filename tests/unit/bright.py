@@ -29,9 +29,8 @@ class Bright(nn.Module):
 
 
 def a_model(network, architecture="googlenet_unet_small", *, pixel_size_um=None, scale=1.0, channels=1):
-    return Model(
-        network, architecture, channels, CLASSES, LINEAR, pixel_size_um, 900.0, scale, 0.5, 0.2, 0.7, 0.0, {"seed": 5}
-    )
+    of_cells = (900.0, 0.1, scale, 0.5, 0.2, 0.7, 0.0)
+    return Model(network, architecture, channels, CLASSES, LINEAR, pixel_size_um, *of_cells, {"seed": 5})
 
 
 def untrained(architecture="googlenet_unet_small", **of_model):

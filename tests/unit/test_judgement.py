@@ -5,13 +5,15 @@ import pandas as pd
 import pytest
 from drawn import TARGETS, drawn
 
-from cytolapse.annotations import Annotation
+from cytolapse.annotations import IGNORE, Annotation
 from cytolapse.judgement import (
     Answers,
     choose_setting,
     draw_roc,
     judge,
+    part_of_small,
     quick_scores,
+    usual_area_px,
 )
 from cytolapse.labeling import USUAL_CUTS
 from cytolapse.targets import make_targets
@@ -120,6 +122,53 @@ def test_two_cells_gained_are_too_few_to_drop_what_the_network_is_not_sure_of():
     annotation, probability = unsure(false_cells=2)
 
     assert judge(Answers([annotation], [probability]), 1.0)["min_confidence"] == 0
+
+
+def squares(sides: list[int], *, on_border: int = 0) -> np.ndarray:
+    """Cells of these widths inside the frame, and some of 3 pixels at its border."""
+    labels = np.zeros((40 * len(sides), 40), np.int32)
+    for number, side in enumerate(sides, start=1):
+        labels[40 * number - 30 : 40 * number - 30 + side, 10 : 10 + side] = number
+    for number in range(on_border):
+        labels[10 * number : 10 * number + 3, :3] = len(sides) + 1 + number
+    return labels
+
+
+def test_what_is_far_smaller_than_the_smallest_hundredth_of_drawn_cells_is_small():
+    assert part_of_small([squares([20] * 119 + [6])]) == 0.25
+    assert part_of_small([squares([20] * 117 + [6] * 3)]) == 0.1
+    assert part_of_small([squares([20] * 115 + [14] * 5)]) == pytest.approx(0.5 * 14**2 / 20**2, abs=1e-3)
+
+
+def test_small_is_relative_to_a_usual_cell_cut_ones_among_them():
+    cut = squares([14] * 110, on_border=200)
+
+    assert part_of_small([squares([14] * 110)]) == 0.25
+    assert usual_area_px([cut]) == 9
+    assert part_of_small([cut]) == 0.25
+    assert part_of_small([squares([20] * 107 + [10] * 3, on_border=40)]) == pytest.approx(0.5 * 10**2 / 20**2, abs=1e-3)
+
+
+def test_too_few_drawn_cells_do_not_say_how_small_one_may_be():
+    assert part_of_small([squares([20] * 99)]) == 0.1
+    assert part_of_small([squares([20] * 50), squares([20] * 50)]) == 0.25
+
+
+def test_cells_that_the_border_or_an_unjudged_place_cuts_do_not_say_how_small_one_may_be():
+    unjudged = squares([6] * 3 + [20] * 108)
+    unjudged[:120][unjudged[:120] == 0] = IGNORE
+
+    assert part_of_small([squares([20] * 110, on_border=5)]) == part_of_small([unjudged]) == 0.25
+
+
+def test_small_cells_that_the_network_is_not_sure_of_are_left_out_of_the_scores():
+    annotation, probability = unsure(false_cells=0)
+    for y, x in itertools.product(range(64, 160, 20), range(4, 60, 20)):
+        probability[0, y : y + 5, x : x + 5] = 160
+
+    usual, small = (judge(Answers([annotation], [probability]), 1.0, small_part=part) for part in (0.0, 0.25))
+
+    assert usual["score_by_threshold"]["0.40"] < 0.8 < small["score_by_threshold"]["0.40"] == 1
 
 
 def test_cells_gained_with_both_networks_add_up():

@@ -17,6 +17,7 @@ WATERSHED = {
     "split_neck": 0.7,
     "min_confidence": 0.0,
     "min_area_px": 20,
+    "small_area_px": 20,
     "fill_holes": True,
     "network_scale": 1.0,
 }
@@ -304,3 +305,19 @@ def test_a_cell_of_which_the_network_is_not_sure_is_dropped_where_that_is_asked_
     kept = label_cells(probability, **{**WATERSHED, "min_confidence": 0.8})
     assert kept.max() == 1
     assert (kept[30, 30], kept[30, 85]) == (1, 0)
+
+
+def test_of_a_small_cell_the_network_must_be_surer_unless_the_border_cuts_it():
+    cell = np.zeros((1, 64, 64), np.float32)
+    cell[0, :8, 10:18] = cell[0, 30:38, 10:18] = cell[0, 30:50, 40:60] = 0.7
+    cell[0, 50:58, 10:18] = 0.8
+    small = {"small_area_px": 100}
+
+    def rows(**settings) -> list[int]:
+        labels = label_cells(cell, **WATERSHED | settings)
+        return [int(np.nonzero(labels == number)[0][0]) for number in range(1, labels.max() + 1)]
+
+    assert rows() == [0, 30, 30, 50]
+    assert rows(**small) == [0, 30, 50]
+    assert rows(**small, threshold=0.3) == [0, 30, 30, 50]
+    assert rows(**small, min_confidence=0.78) == [50]

@@ -21,14 +21,15 @@ SETTINGS = {
     "provenance": {"code": "abc"},
 }
 
-MODEL = {"threshold": 0.5, "split_depth": 0.2, "split_neck": 0.7, "min_confidence": 0.0, "cell_area_px": 2000.0}
+MODEL = {"threshold": 0.5, "split_depth": 0.2, "split_neck": 0.7, "min_confidence": 0.0}
+MODEL |= {"cell_area_px": 2000.0, "small_part": 0.3}
 
 
-def write_probability(folder, *, scale=1.0, network_scale=1.0):
+def write_probability(folder, *, scale=1.0, network_scale=1.0, sure=1.0):
     """Two cells that touch, then a frame without any."""
     cell, edge = maps = np.zeros((2, 48, 64))
     cell[10:40, 10:50] = 0.95
-    cell[12:38, 12:48] = 1
+    cell[12:38, 12:48] = sure
     edge[10:40, 28:32] = 0.6
     write_stack(
         folder / "probability.tif",
@@ -91,6 +92,22 @@ def test_a_cell_is_at_least_a_tenth_of_those_that_the_model_knows_at_the_scale_t
     assert len(read_table("confidence", stage / "confidence.parquet")) == cells
 
 
+@pytest.mark.parametrize(
+    ("scale", "part", "min_area_px", "cells"),
+    [(1, 0.25, None, 2), (1, 0.35, None, 0), (0.8, 0.25, None, 0), (1, 0.35, 20, 2)],
+)
+def test_of_cells_that_are_small_for_its_model_the_network_must_be_surer(stage, scale, part, min_area_px, cells):
+    # Two cells of 600 pixels with a mean of 0.95; half way from 0.92 to 1 is more. The config's own number wins.
+    write_probability(stage, scale=scale, sure=0.95)
+    (stage / "model.json").write_text(json.dumps(MODEL | {"small_part": part}))
+
+    run(stage, min_area_px=min_area_px)
+    assert len(read_table("confidence", stage / "confidence.parquet")) == 2
+
+    run(stage, threshold=0.92, min_area_px=min_area_px)
+    assert len(read_table("confidence", stage / "confidence.parquet")) == cells
+
+
 def test_labelling_is_told_at_what_size_the_network_saw_the_movie(stage, monkeypatch):
     from cytolapse import labels
 
@@ -105,6 +122,7 @@ def test_labelling_is_told_at_what_size_the_network_saw_the_movie(stage, monkeyp
     assert {settings["network_scale"] for settings in told} == {0.25}
     # A tenth of 2,000 px of the model's annotations, four times as many in a movie of half their pixel size.
     assert {settings["min_area_px"] for settings in told} == {800}
+    assert {settings["small_area_px"] for settings in told} == {2400}
 
 
 def test_pixel_size_and_interval_are_in_the_labels_and_the_sheet_wins(stage):

@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 
 from cytolapse.cards import CHOSEN, CLASSES
 from cytolapse.models import (
+    KEYS,
     NORMALISATION,
     Model,
     compress,
@@ -33,6 +34,7 @@ def model():
         normalisation=NORMALISATION,
         pixel_size_um=0.24,
         cell_area_px=900.0,
+        small_part=0.2,
         scale=0.5,
         threshold=0.45,
         split_depth=0.1,
@@ -61,10 +63,7 @@ def test_a_saved_model_comes_back_with_all_it_needs(model, saved):
     loaded = load_model(saved)
     image = torch.rand(1, 1, 32, 32)
 
-    for name in (
-        *("architecture", "channels", "classes", "normalisation", "pixel_size_um"),
-        *(*CHOSEN, "trained"),
-    ):
+    for name in set(KEYS) - {"format", "digest"}:
         assert getattr(loaded, name) == getattr(model, name)
     with torch.inference_mode():
         torch.testing.assert_close(loaded.network(image), model.network.eval()(image), rtol=0, atol=0)
@@ -112,6 +111,7 @@ def test_model_json_says_what_other_rules_need(saved):
     assert described["classes"] == ["cell", "edge"]
     assert described["metrics"] == {"roc_area": 0.99}
     assert described["pixel_size_um"] == 0.24
+    assert described["small_part"] == 0.2
 
 
 def test_the_digest_does_not_depend_on_order_or_layout_of_the_tensors():

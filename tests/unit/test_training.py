@@ -53,7 +53,7 @@ def test_the_settings_of_the_labels_suit_the_images_left_out_and_the_last_networ
     monkeypatch.setattr(training, "_MOST_JUDGED", 3)
     model = train(several(5), **TRAIN | {"steps": 2, "steps_held_out": 2, "hold_out": 1}).model
 
-    ((left_out, scale, last),) = given
+    ((left_out, scale, last, _),) = given
     assert scale == model.scale
     assert [each.name for each in left_out.annotations] == model.trained["metrics"]["held_out"]["images"]
     assert [each.name for each in last.annotations] == ["image0", "image2", "image4"]
@@ -66,6 +66,17 @@ def test_the_settings_of_the_labels_suit_the_images_left_out_and_the_last_networ
             precision=torch.float32,
         )
         assert (probability == again).all()
+
+
+def test_a_model_knows_what_is_small_beside_the_annotated_cells_and_is_judged_by_it(monkeypatch):
+    given = []
+    monkeypatch.setattr(training, "judge", lambda *each: given.append(each) or judge(*each))
+    monkeypatch.setattr(training, "part_of_small", lambda truths: 0.001 * sum(truth.size for truth in truths))
+    annotations = several(3)
+
+    model = train(annotations, **TRAIN | {"steps": 1, "steps_held_out": 1}).model
+
+    assert model.small_part == given[0][3] == 0.001 * sum(each.labels.size for each in annotations)
 
 
 def test_images_without_cells_choose_only_where_there_is_room(monkeypatch):
@@ -167,7 +178,7 @@ def test_where_no_start_is_said_the_shipped_model_is_taken_that_knows_such_cells
     assert settings["start_from"] == starts.AUTO, "what was asked for is not changed"
 
 
-@pytest.mark.parametrize(("score", "start"), [(0.7, "resources/models/nuclei"), (0.69, None)])
+@pytest.mark.parametrize(("score", "start"), [(0.8, "resources/models/nuclei"), (0.79, None)])
 def test_a_shipped_model_that_finds_the_cells_and_draws_them_badly_is_no_start(score, start, shipped, monkeypatch):
     monkeypatch.setattr(starts, "REPOSITORY", shipped)
     monkeypatch.setattr(training, "quick_scores", lambda *_: (0.999, score))

@@ -26,6 +26,9 @@ from cytolapse.training import TrainingRejected, train
 
 log = logging.getLogger(__name__)
 
+# What tells two models of the same weights apart.
+_BESIDE_WEIGHTS = (*CHOSEN, "pixel_size_um", "cell_area_px", "small_part", "scale")
+
 ON_BAD_MODEL = ("keep", "stop")
 
 
@@ -65,7 +68,7 @@ def train_model(
     archive_folder : path
         The model file and model.json are also kept in its subfolder that is
         named by the digest of the weights. What lies there already stays:
-        the same weights with other `models.CHOSEN`, pixel size, area of a cell
+        the same weights with other `cards.CHOSEN`, pixel size, areas of cells
         or scale go to DIGEST-2.
     checkpoint_folder : path
         Checkpoints of this model's trainings; removed when one has ended well.
@@ -155,7 +158,7 @@ def _archive(model: Model, folder: Path) -> None:
         except ValueError as error:
             log.warning("%s: the model is kept beside it", error)
             continue
-        if all(there.get(key) == getattr(model, key) for key in (*CHOSEN, "pixel_size_um", "cell_area_px", "scale")):
+        if all(there.get(key) == getattr(model, key) for key in _BESIDE_WEIGHTS):
             return
 
 

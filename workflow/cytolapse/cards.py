@@ -99,6 +99,7 @@ _WANTED: dict[str, tuple[Callable[[object], bool], str]] = {
     ),
     "pixel_size_um": (lambda value: value is None or _between(1e-6, 1e6)(value), "null, or micrometres above 0"),
     "cell_area_px": (_between(1e-3, 1e9), "a number of pixels above 0"),
+    "small_part": (_between(0, 1), "a number from 0 to 1"),
     "scale": (_between(0.1, 2), "a number from 0.1 to 2"),
     "threshold": (_between(0, 1), "a number from 0 to 1"),
     "split_depth": (_between(0, 2), "a number from 0 to 2"),

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
+from scipy import ndimage
 
-from cytolapse.annotations import Annotation
+from cytolapse.annotations import IGNORE, Annotation
 from cytolapse.evaluation import (
     choose_threshold,
     label_scores,
@@ -17,7 +18,7 @@ from cytolapse.evaluation import (
     roc_curve,
 )
 from cytolapse.files import atomic_path
-from cytolapse.labeling import USUAL_CUTS, Cuts, find_cells, least_area_px
+from cytolapse.labeling import LEAST_PART, USUAL_CUTS, Cuts, find_cells, least_area_px, on_border
 
 T = TypeVar("T")
 
@@ -28,6 +29,12 @@ _DEPTHS = (0.05, 0.1, 0.2, 0.3, 0.4)
 _NECKS = (0.6, 0.7, 0.8, 0.85, 0.9)
 _CUTS = tuple(itertools.starmap(Cuts, itertools.product(_DEPTHS, _NECKS)))
 _CONFIDENCES = (0.0, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85)
+# Small is a cell below this part of the smallest hundredth of the whole cells that are drawn, ...
+_OF_SMALLEST = 0.5
+# ... and never above this part of a usual one: a nucleus that condenses has half the width.
+_LARGEST_SMALL = 0.25
+# Fewer cells than this do not show the smallest of a hundred.
+_CELLS_FOR_SMALLEST = 100
 # Another setting than the usual must gain more than this many cells, or chance would choose.
 _CELLS_GAINED = 3
 
@@ -46,7 +53,9 @@ class Answers(NamedTuple):
     probabilities: Sequence[np.ndarray]
 
 
-def judge(left_out: Answers, network_scale: float, last: Answers | None = None) -> dict[str, Any]:
+def judge(
+    left_out: Answers, network_scale: float, last: Answers | None = None, small_part: float = 0.0
+) -> dict[str, Any]:
     """All scores of probabilities, with the settings of labelling that serve them best.
 
     Cells are labelled by watershed, and not with the settings of the
@@ -71,6 +80,8 @@ def judge(left_out: Answers, network_scale: float, last: Answers | None = None) 
         As for `labeling.label_cells`.
     last : Answers or None
         Of the network that the settings are for, where that is another one.
+    small_part : float
+        From `part_of_small`, of all annotated images; 0 calls no cell small.
 
     Returns
     -------
@@ -91,14 +102,15 @@ def judge(left_out: Answers, network_scale: float, last: Answers | None = None) 
     """
     histogram = cell_histogram(*left_out)
     pixels = pixel_scores(left_out.annotations, histogram)
-    least_px = least_area_px(usual_area_px(each.labels for each in left_out.annotations))
+    usual_px = usual_area_px(each.labels for each in left_out.annotations)
+    least_px, small_px = least_area_px(usual_px), round(small_part * usual_px)
     networks = [answers for answers in (left_out, last) if answers is not None]
     cells = [_count_cells(answers.annotations) for answers in networks]
 
     def label(
         probability: np.ndarray, threshold: float, cuts: Cuts = USUAL_CUTS, confidence: float = 0.0
     ) -> np.ndarray:
-        return find_cells(probability, threshold, least_px, network_scale, cuts, confidence)
+        return find_cells(probability, threshold, least_px, network_scale, cuts, confidence, small_px)
 
     def scores_of(threshold: float, cuts: Cuts = USUAL_CUTS, confidence: float = 0.0) -> list[dict[str, float]]:
         return [
@@ -203,7 +215,7 @@ def _scores_by_image(answers: Answers, label: Callable[[np.ndarray], np.ndarray]
 def quick_scores(
     annotations: Sequence[Annotation], probabilities: Sequence[np.ndarray], network_scale: float
 ) -> tuple[float, float]:
-    """Area under the pixelwise ROC, and the score of labels at a threshold of 0.5 with the usual cuts.
+    """Area under the pixelwise ROC; score of labels at a threshold of 0.5, usual cuts, no cell called small.
 
     Parameters
     ----------
@@ -225,6 +237,35 @@ def quick_scores(
 def usual_area_px(truths: Iterable[np.ndarray]) -> float:
     """The median area of the cells in label images."""
     return float(np.median(np.concatenate([np.unique(truth[truth > 0], return_counts=True)[1] for truth in truths])))
+
+
+def part_of_small(truths: Sequence[np.ndarray]) -> float:
+    """Area below which a cell is small, over that of a usual one, as drawn cells tell.
+
+    Below half of what the smallest hundredth of the drawn cells have, a found
+    cell is seldom one. From a tenth, the fewest pixels of any cell, to a quarter.
+
+    Parameters
+    ----------
+    truths : sequence of int array of shape (y, x)
+        Label images; a cell at the border, or beside pixels that nobody
+        judged, may be cut, and does not count.
+
+    Returns
+    -------
+    float
+    """
+    area_px = np.concatenate([_whole_areas_px(truth) for truth in truths])
+    if len(area_px) < _CELLS_FOR_SMALLEST:
+        return LEAST_PART
+    smallest = np.quantile(area_px, 0.01) / usual_area_px(truths)
+    return round(float(np.clip(_OF_SMALLEST * smallest, LEAST_PART, _LARGEST_SMALL)), 3)
+
+
+def _whole_areas_px(truth: np.ndarray) -> np.ndarray:
+    beside_unjudged = truth[ndimage.binary_dilation(truth == IGNORE)]
+    cells, area_px = np.unique(truth[truth > 0], return_counts=True)
+    return area_px[~np.isin(cells, np.concatenate([on_border(truth), beside_unjudged]))]
 
 
 def cell_histogram(annotations: Sequence[Annotation], probabilities: Iterable[np.ndarray]) -> np.ndarray:

@@ -21,8 +21,9 @@ USUAL_CUTS = Cuts(0.2, 0.7)
 
 # Cell minus edge is cut at levels this far apart to look for dips between cells.
 _LEVEL_STEP = 0.1
-# Fewest pixels of a cell, as a part of a usual cell's: half a daughter cut by the border is more.
-_LEAST_PART = 0.1
+LEAST_PART = 0.1
+"""Fewest pixels of a cell, as a part of a usual cell's: half a daughter cut by the border is more."""
+
 # Fewest pixels of a seed, as a part of the fewest pixels of a cell.
 _SEED_PART = 0.25
 # Half of a width is uncertain by about this many pixels of the network: much of two rods, little of two nuclei.
@@ -39,7 +40,7 @@ _EIGHT = ndimage.generate_binary_structure(2, 2)
 
 def least_area_px(usual_area_px: float) -> int:
     """Fewest pixels of a cell where nobody says: a tenth of a usual one."""
-    return max(1, round(_LEAST_PART * usual_area_px))
+    return max(1, round(LEAST_PART * usual_area_px))
 
 
 def label_cells(
@@ -54,6 +55,7 @@ def label_cells(
     min_confidence: float,
     fill_holes: bool,
     network_scale: float,
+    small_area_px: int = 0,
 ) -> np.ndarray:
     """Label every cell of one frame.
 
@@ -70,7 +72,9 @@ def label_cells(
     joins, it is cut there; 4 pixels of the network are added to either width, so
     that small cells need a clearer neck. A part smaller than `min_area_px` goes to the
     neighbours that it touches; a region that small is dropped, and so is a
-    cell of which the network is not sure, by the mean probability in it.
+    cell of which the network is not sure, by the mean probability in it. Of a cell
+    inside the frame that is smaller than `small_area_px` it must be surer: half
+    way from the threshold to 1.
 
     Without the class edge the interior is the probability of cell.
 
@@ -104,6 +108,9 @@ def label_cells(
     network_scale : float
         Pixels of the network a pixel of the frame: what the network is unsure
         of is counted in its own pixels.
+    small_area_px : int
+        Pixels below which a cell that does not touch the border of the frame
+        is small; 0 calls none small.
 
     Returns
     -------
@@ -133,7 +140,7 @@ def label_cells(
         labels = _cut_necks(labels, split_neck, min_area_px, 1 / network_scale)
     if fill_holes:
         labels = _filled(labels)
-    return _in_order(_without_doubtful(labels, probability[0], min_confidence))
+    return _without_doubtful(_in_order(labels), probability[0], min_confidence, small_area_px, (1 + threshold) / 2)
 
 
 def find_cells(
@@ -143,6 +150,7 @@ def find_cells(
     network_scale: float,
     cuts: Cuts = USUAL_CUTS,
     min_confidence: float = 0.0,
+    small_area_px: int = 0,
 ) -> np.ndarray:
     """Label a frame by watershed, whatever the configuration says of `label`.
 
@@ -154,7 +162,7 @@ def find_cells(
     ----------
     probability : uint8 array of shape (classes, y, x)
         255 is a probability of 1.
-    threshold, min_area_px, network_scale, min_confidence
+    threshold, min_area_px, network_scale, min_confidence, small_area_px
         As for `label_cells`.
     cuts : Cuts
 
@@ -166,6 +174,7 @@ def find_cells(
         probability.astype(np.float32) / 255,
         threshold=threshold,
         min_area_px=min_area_px,
+        small_area_px=small_area_px,
         network_scale=network_scale,
         min_confidence=min_confidence,
         **_JUDGED,
@@ -191,12 +200,32 @@ def mean_probability(labels: np.ndarray, cell: np.ndarray) -> np.ndarray:
     return total[1:] / area_px[1:]
 
 
-def _without_doubtful(labels: np.ndarray, cell: np.ndarray, min_confidence: float) -> np.ndarray:
-    if min_confidence == 0 or not labels.any():
+def on_border(labels: np.ndarray) -> np.ndarray:
+    """The labels that touch the border of the frame, 0 among them where it does.
+
+    Parameters
+    ----------
+    labels : int array of shape (y, x)
+
+    Returns
+    -------
+    int array
+        In ascending order.
+    """
+    return np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+
+
+def _without_doubtful(
+    labels: np.ndarray, cell: np.ndarray, min_confidence: float, small_area_px: int, least_of_small: float
+) -> np.ndarray:
+    """Of labels 1 to n those that are sure enough, numbered anew."""
+    small = np.bincount(labels.ravel()) < small_area_px
+    small[on_border(labels)] = False
+    if min_confidence == 0 and not small.any():
         return labels
-    labels = _in_order(labels)
-    sure = np.append(False, mean_probability(labels, cell) >= min_confidence)
-    return np.where(sure[labels], labels, 0)
+    needed = np.where(small[1:], max(least_of_small, min_confidence), min_confidence)
+    sure = np.append(False, mean_probability(labels, cell) >= needed)
+    return _in_order(np.where(sure[labels], labels, 0))
 
 
 def _components(mask: np.ndarray, min_area_px: float) -> np.ndarray:
@@ -364,9 +393,8 @@ def _grown(seeds: np.ndarray, mask: np.ndarray, landscape: np.ndarray, min_area_
 def _filled(labels: np.ndarray) -> np.ndarray:
     """Give each hole that borders on one cell only to that cell."""
     holes, count = ndimage.label(labels == 0, _EIGHT)
-    rim = np.concatenate([holes[0], holes[-1], holes[:, 0], holes[:, -1]])
     enclosed = np.ones(count + 1, bool)
-    enclosed[rim] = enclosed[0] = False
+    enclosed[on_border(holes)] = enclosed[0] = False
     if not enclosed.any():
         return labels
     # An enclosed pixel is never on the rim, so that each has its four neighbours.

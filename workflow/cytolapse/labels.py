@@ -60,7 +60,8 @@ def label_movie(
         As in `label_cells`; None takes the model's.
     min_area_px : int or None
         Fewest pixels of a cell; None takes a tenth of the area of the cells
-        that the model learned from, at the scale that it was shown the movie.
+        that the model learned from, at the scale that it was shown the movie,
+        and calls a cell small below the model's `small_part`; a number calls none small.
     pixel_size_um, frame_interval_min : float or None
         As stated in experiments.tsv; None takes the file's.
     provenance : dict or None
@@ -76,7 +77,7 @@ def label_movie(
     if info["status"] == "refused":
         write_no_labels(labels_path, confidence_path, {"label": provenance} if provenance else {})
         return
-    card = read_card(model_json, ("cell_area_px", *CHOSEN))
+    card = read_card(model_json, ("cell_area_px", "small_part", *CHOSEN))
     given = {
         "threshold": threshold,
         "split_depth": split_depth,
@@ -91,6 +92,7 @@ def label_movie(
             "seed_threshold": seed_threshold,
             **{name: card[name] if value is None else value for name, value in given.items()},
             "min_area_px": least_area_px(usual_area_px) if min_area_px is None else min_area_px,
+            "small_area_px": round(card["small_part"] * usual_area_px) if min_area_px is None else 0,
             "fill_holes": fill_holes,
             "network_scale": shown["network_scale"],
         }
@@ -109,8 +111,8 @@ def label_movie(
             records=records,
             remedy="these are specks: raise min_area_px or threshold of label",
         )
-    text = "%s: %d cells of %d px or more in %d frames"
-    logger.info(text, info["path"], cells, settings["min_area_px"], frames)
+    text = "%s: %d cells of %d px or more in %d frames; of a cell below %d px the network had to be surer"
+    logger.info(text, info["path"], cells, settings["min_area_px"], frames, settings["small_area_px"])
 
 
 def _labelled(stack: StackReader, settings: dict) -> Iterator[LabelledFrame]:

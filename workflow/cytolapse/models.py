@@ -37,6 +37,7 @@ KEYS = (
     "normalisation",
     "pixel_size_um",
     "cell_area_px",
+    "small_part",
     "scale",
     *CHOSEN,
     "trained",
@@ -66,6 +67,8 @@ class Model:
         Pixel size that the model was trained at; None where not known.
     cell_area_px : float
         Median area of the cells that it learned from, in the pixels of their images.
+    small_part : float
+        Area below which a cell is small, over `cell_area_px` (`judgement.part_of_small`).
     scale : float
         Size at which the network saw those images, over their own.
     threshold, split_depth, split_neck, min_confidence : float
@@ -82,6 +85,7 @@ class Model:
     normalisation: dict[str, Any]
     pixel_size_um: float | None
     cell_area_px: float
+    small_part: float
     scale: float
     threshold: float
     split_depth: float
@@ -127,7 +131,8 @@ def save_model(model: Model, weights_path: str | os.PathLike, json_path: str | o
         The model file (safetensors).
     json_path : path
         model.json: digest, architecture, channels, classes, normalisation,
-        what training chose, pixel size, area of a cell, scale and metrics. It
+        what training chose, pixel size, area of a usual cell and of a small one,
+        scale and metrics. It
         holds no times and no versions: the same weights give the same file.
     half : bool
         Store the convolutions as float16, half the size, for a file that
@@ -150,6 +155,7 @@ def save_model(model: Model, weights_path: str | os.PathLike, json_path: str | o
         "normalisation": model.normalisation,
         "pixel_size_um": model.pixel_size_um,
         "cell_area_px": model.cell_area_px,
+        "small_part": model.small_part,
         "scale": model.scale,
         **{name: getattr(model, name) for name in CHOSEN},
     }
@@ -213,6 +219,7 @@ def load_model(weights_path: str | os.PathLike) -> Model:
         normalisation=metadata["normalisation"],
         pixel_size_um=metadata["pixel_size_um"],
         cell_area_px=metadata["cell_area_px"],
+        small_part=metadata["small_part"],
         scale=metadata["scale"],
         **{name: metadata[name] for name in CHOSEN},
         trained=metadata["trained"],

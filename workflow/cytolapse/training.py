@@ -24,6 +24,7 @@ from cytolapse.judgement import (
     cell_histogram,
     curve_rows,
     judge,
+    part_of_small,
     pixel_scores,
     quick_scores,
     usual_area_px,
@@ -40,7 +41,7 @@ log = logging.getLogger(__name__)
 
 # A start that draws the annotated cells worse than this, as it is, knows other cells, and what it knows of them is in
 # the way: it takes steps to unlearn, and what the annotated images do not show it never unlearns.
-_LEAST_SCORE_OF_START = 0.7
+_LEAST_SCORE_OF_START = 0.8
 # Of more images than this the settings of the labels are chosen by so many: cells enough, and they are held in memory.
 _MOST_JUDGED = 12
 
@@ -152,10 +153,11 @@ def train(
     """
     metrics: dict[str, Any] = {"held_out": None}
     area_px = usual_area_px(each.labels for each in annotations)
+    small = part_of_small([each.labels for each in annotations])
     settings["scale"] = working_scale(area_px, working_diameter_px)
     log.info(
-        "cells are %.3g px wide; the network sees the images at %.3g times their size",
-        *(diameter_px(area_px), settings["scale"]),
+        "cells are %.3g px wide, small below %d px of area; the network sees the images at %.3g times their size",
+        *(diameter_px(area_px), small * area_px, settings["scale"]),
     )
     started_from = _choose_start(annotations, settings)
     points = []
@@ -204,10 +206,10 @@ def train(
     _check_floor("the training images", metrics["training"]["roc_area"], floor_roc_area, metrics)
     with progress.timed("label", JUDGED_TIMES * _pixels(held_out + last.annotations)):
         if held_out:
-            chosen = judge(Answers(held_out, probabilities), settings["scale"], last)
+            chosen = judge(Answers(held_out, probabilities), settings["scale"], last, small)
             metrics["held_out"] = chosen
         else:
-            chosen = judge(last, settings["scale"])
+            chosen = judge(last, settings["scale"], None, small)
             metrics["training"] = chosen
     metrics["threshold_from"] = ("cross_validation" if len(phases) > 1 else "held_out") if held_out else "training"
     metrics["annotation_warnings"] = doubts
@@ -227,6 +229,7 @@ def train(
         normalisation=dict(NORMALISATION),
         pixel_size_um=pixel_size_um,
         cell_area_px=area_px,
+        small_part=small,
         scale=settings["scale"],
         **{name: chosen[name] for name in CHOSEN},
         trained={
