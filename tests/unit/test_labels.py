@@ -96,8 +96,11 @@ def test_a_cell_is_at_least_a_tenth_of_those_that_the_model_knows_at_the_scale_t
     ("scale", "part", "min_area_px", "cells"),
     [(1, 0.25, None, 2), (1, 0.35, None, 0), (0.8, 0.25, None, 0), (1, 0.35, 20, 2)],
 )
-def test_of_cells_that_are_small_for_its_model_the_network_must_be_surer(stage, scale, part, min_area_px, cells):
+def test_of_cells_that_are_small_for_its_model_the_network_must_be_surer(
+    stage, scale, part, min_area_px, cells, caplog
+):
     # Two cells of 600 pixels with a mean of 0.95; half way from 0.92 to 1 is more. The config's own number wins.
+    caplog.set_level("INFO")
     write_probability(stage, scale=scale, sure=0.95)
     (stage / "model.json").write_text(json.dumps(MODEL | {"small_part": part}))
 
@@ -106,6 +109,7 @@ def test_of_cells_that_are_small_for_its_model_the_network_must_be_surer(stage, 
 
     run(stage, threshold=0.92, min_area_px=min_area_px)
     assert len(read_table("confidence", stage / "confidence.parquet")) == cells
+    assert ("only cells of which the network is surer" in caplog.text) == (min_area_px is None)
 
 
 def test_labelling_is_told_at_what_size_the_network_saw_the_movie(stage, monkeypatch):

@@ -111,8 +111,10 @@ def label_movie(
             records=records,
             remedy="these are specks: raise min_area_px or threshold of label",
         )
-    text = "%s: %d cells of %d px or more in %d frames; of a cell below %d px the network had to be surer"
-    logger.info(text, info["path"], cells, settings["min_area_px"], frames, settings["small_area_px"])
+    text = "%s: %d cells of %d px or more in %d frames"
+    logger.info(text, info["path"], cells, settings["min_area_px"], frames)
+    if settings["small_area_px"] > settings["min_area_px"]:
+        logger.info("%s: below %d px only cells of which the network is surer", info["path"], settings["small_area_px"])
 
 
 def _labelled(stack: StackReader, settings: dict) -> Iterator[LabelledFrame]:
