@@ -37,7 +37,7 @@ from cytolapse.cards import CHOSEN
 from cytolapse.devices import choose_device
 from cytolapse.evaluation import roc_area
 from cytolapse.judgement import cell_histogram, usual_area_px
-from cytolapse.labeling import label_cells, least_area_px
+from cytolapse.labeling import area_limits_px, label_cells
 from cytolapse.models import Model, load_model, normalisation_limits, normalise, save_model
 from cytolapse.prediction import Predictor
 from cytolapse.scaling import diameter_px, movie_scale
@@ -151,7 +151,7 @@ def _found(
     plane = judged.still.image
     image = normalise(plane, normalisation_limits([plane], model.normalisation), model.normalisation)
     if width_px == "auto":
-        width_px = measured_diameter_px([image], model, predictor)
+        width_px = measured_diameter_px([image], model, predictor, name=judged.still.name)
     scale = movie_scale(
         resample=False, movie_um=None, model_um=None, movie_diameter_px=width_px, model_area_px=model.cell_area_px
     )
@@ -159,8 +159,7 @@ def _found(
     probability = predictor(image[None])[0]
     settings = read_settings({})["label"] | {
         **{name: getattr(model, name) for name in CHOSEN},
-        "min_area_px": least_area_px(model.cell_area_px / scale**2),
-        "small_area_px": round(model.small_part * model.cell_area_px / scale**2),
+        **area_limits_px(model.cell_area_px / scale**2, model.small_part),
         "network_scale": scale * model.scale,
     }
     labels = label_cells(probability.astype(np.float32) / 255, **settings)

@@ -5,14 +5,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
+from ctc_metrics import evaluate_sequence
 from drawn import disks
 
 from cytolapse.annotations import Annotation
 
 
 @pytest.fixture
-def segmentation(monkeypatch):
+def benchmarks(monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+
+
+@pytest.fixture
+def segmentation(benchmarks):
     import segmentation
 
     return segmentation
@@ -113,3 +119,42 @@ def test_intervals_hold_the_score_and_are_wider_where_one_track_is_all_that_fail
 def test_a_part_that_cannot_be_is_refused_before_anything_is_trained(segmentation, part, said):
     with pytest.raises(SystemExit, match=said):
         segmentation.parts_of([part])
+
+
+def test_seg_is_that_of_an_independent_program(benchmarks, tmp_path):
+    import scores
+
+    # One of four is missed, one too small, two are in one mask, and one is found in vain.
+    found = np.where(TRUTH == 4, 0, TRUTH)
+    found[20] = 0
+    found[found == 3] = 2
+    found[40:50, 100:110] = 9
+    shifted = np.roll(TRUTH, 3, axis=1)
+    truth, results = tmp_path / "01_GT", tmp_path / "01_RES"
+    for folder in (truth / "SEG", truth / "TRA", results):
+        folder.mkdir(parents=True)
+    for frame, labels in enumerate((found, shifted)):
+        tifffile.imwrite(results / f"mask{frame:03d}.tif", labels.astype(np.uint16))
+        for part in ("SEG/man_seg", "TRA/man_track"):
+            tifffile.imwrite(truth / f"{part}{frame:03d}.tif", TRUTH.astype(np.uint16))
+    for tracks, numbers in ((truth / "TRA/man_track.txt", (1, 2, 3, 4)), (results / "res_track.txt", (1, 2, 3, 4, 9))):
+        tracks.write_text("".join(f"{number} 0 1 0\n" for number in numbers))
+
+    seg = scores.seg({0: found, 1: shifted, 2: shifted}, {0: TRUTH, 1: TRUTH})
+
+    assert seg == pytest.approx(evaluate_sequence(str(results), str(truth), metrics=["SEG"])["SEG"], abs=1e-6)
+    assert 0.3 < seg < 0.8
+
+
+def test_simulated_nuclei_are_drawn_where_their_light_is_and_come_out_alike_again(benchmarks):
+    import simulatedstills
+
+    first, second = simulatedstills.nuclei(2)
+    (again,) = simulatedstills.nuclei(1)
+
+    for still in (first, second):
+        assert still.labels.max() > 5
+        assert np.median(still.image[still.labels > 0]) > np.median(still.image[still.labels == 0])
+    assert np.array_equal(first.image, again.image)
+    assert np.array_equal(first.labels, again.labels)
+    assert not np.array_equal(first.image, second.image)

@@ -1,10 +1,14 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from cytolapse.diameters import measure_diameter_px
+from cytolapse import diameters
 from cytolapse.labeling import find_cells
 from cytolapse.scaling import diameter_px
+
+measure_diameter_px = partial(diameters.measure_diameter_px, name="colony.tif")
 
 
 def disks(radius: float, spacing: int, side: int = 260) -> np.ndarray:
@@ -133,7 +137,8 @@ def test_a_network_that_is_nowhere_sure_is_said_in_the_log(probability, warned, 
     measure_diameter_px([disks(12, 60)], unsure, label, 32.0)
 
     assert [each.levelname for each in caplog.records] == (["WARNING"] if warned else [])
-    assert not warned or ("surer than 0.47" in caplog.text and "cell_diameter_px" in caplog.text)
+    assert not warned or "colony.tif: at no scale is the network surer than 0.47" in caplog.text
+    assert not warned or "cell_diameter_px" in caplog.text
 
 
 def test_without_cells_there_is_no_diameter():

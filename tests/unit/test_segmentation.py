@@ -267,7 +267,7 @@ def test_a_movie_in_which_no_cell_is_seen_is_taken_as_it_is_and_that_is_said(tmp
 
 
 def test_a_width_at_which_no_movie_could_be_shown_is_not_believed(tmp_path, bright, caplog, monkeypatch):
-    monkeypatch.setattr(segmentation, "measured_diameter_px", lambda *_: 9 * diameter_px(900.0))
+    monkeypatch.setattr(segmentation, "measured_diameter_px", lambda *_, **__: 9 * diameter_px(900.0))
 
     with caplog.at_level(logging.WARNING):
         path = segmented(a_movie(tmp_path, moving_disk(frames=1)), "weights.safetensors", cell_diameter_px="auto")

@@ -37,6 +37,8 @@ def measure_diameter_px(
     predict: Callable[[np.ndarray, float], np.ndarray],
     label: Callable[[np.ndarray, float, int], np.ndarray],
     known_px: float,
+    *,
+    name: str,
 ) -> float | None:
     """Diameter of a usual cell in some planes, by showing them at the scale at which their cells look as learned.
 
@@ -62,6 +64,8 @@ def measure_diameter_px(
         one for certain.
     known_px : float
         Diameter of a usual cell as the network learned it, in its pixels.
+    name : str
+        Of the movie or image, for the log.
 
     Returns
     -------
@@ -69,7 +73,7 @@ def measure_diameter_px(
         In pixels of the planes; None where no cell was found, or nothing but
         noise.
     """
-    for scale, centre in _starts(planes[len(planes) // 2], predict, known_px):
+    for scale, centre in _starts(planes[len(planes) // 2], predict, known_px, name):
         centres = [centre] * len(planes)
         found: list[float] = []
         for _ in range(_ROUNDS):
@@ -102,7 +106,7 @@ def measure_diameter_px(
 
 
 def _starts(
-    plane: np.ndarray, predict: Callable[[np.ndarray, float], np.ndarray], known_px: float
+    plane: np.ndarray, predict: Callable[[np.ndarray, float], np.ndarray], known_px: float, name: str
 ) -> list[tuple[float, tuple[int, int]]]:
     """Scales to begin at, each with the place to look at: those first at which the network is surest of what is cell.
 
@@ -119,10 +123,10 @@ def _starts(
     surest = max(sureness.values())
     if 0 < surest < _UNSURE:
         text = (
-            "at no scale is the network surer than %.2f of what it sees (of cells that it knows 0.5 to 0.8): their "
+            "%s: at no scale is the network surer than %.2f of what it sees (of cells that it knows 0.5 to 0.8): their "
             "width may be wrong; look at the outlines, or give cell_diameter_px a number"
         )
-        log.warning(text, surest)
+        log.warning(text, name, surest)
     order = sorted(_STARTS, key=lambda scale: (-round(sureness[scale], 2), abs(math.log(scale))))
     return [(scale, centres[scale]) for scale in order]
 

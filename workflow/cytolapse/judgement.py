@@ -18,7 +18,7 @@ from cytolapse.evaluation import (
     roc_curve,
 )
 from cytolapse.files import atomic_path
-from cytolapse.labeling import LEAST_PART, USUAL_CUTS, Cuts, find_cells, least_area_px, on_border
+from cytolapse.labeling import LEAST_PART, USUAL_CUTS, Cuts, area_limits_px, find_cells, least_area_px, on_border
 
 T = TypeVar("T")
 
@@ -102,15 +102,21 @@ def judge(
     """
     histogram = cell_histogram(*left_out)
     pixels = pixel_scores(left_out.annotations, histogram)
-    usual_px = usual_area_px(each.labels for each in left_out.annotations)
-    least_px, small_px = least_area_px(usual_px), round(small_part * usual_px)
+    limits = area_limits_px(usual_area_px(each.labels for each in left_out.annotations), small_part)
     networks = [answers for answers in (left_out, last) if answers is not None]
     cells = [_count_cells(answers.annotations) for answers in networks]
 
     def label(
         probability: np.ndarray, threshold: float, cuts: Cuts = USUAL_CUTS, confidence: float = 0.0
     ) -> np.ndarray:
-        return find_cells(probability, threshold, least_px, network_scale, cuts, confidence, small_px)
+        return find_cells(
+            probability,
+            threshold,
+            network_scale=network_scale,
+            cuts=cuts,
+            min_confidence=confidence,
+            **limits,
+        )
 
     def scores_of(threshold: float, cuts: Cuts = USUAL_CUTS, confidence: float = 0.0) -> list[dict[str, float]]:
         return [

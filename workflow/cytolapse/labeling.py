@@ -43,6 +43,11 @@ def least_area_px(usual_area_px: float) -> int:
     return max(1, round(LEAST_PART * usual_area_px))
 
 
+def area_limits_px(usual_area_px: float, small_part: float) -> dict[str, int]:
+    """`min_area_px` and `small_area_px` of `label_cells` where nobody says, of a model's `small_part`."""
+    return {"min_area_px": least_area_px(usual_area_px), "small_area_px": round(small_part * usual_area_px)}
+
+
 def label_cells(
     probability: np.ndarray,
     *,

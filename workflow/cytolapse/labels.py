@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from cytolapse.cards import CHOSEN, read_card
-from cytolapse.labeling import label_cells, least_area_px, mean_probability
+from cytolapse.labeling import area_limits_px, label_cells, mean_probability
 from cytolapse.masks import LabelledFrame, write_labels, write_no_labels
 from cytolapse.movies import StackReader
 
@@ -86,13 +86,12 @@ def label_movie(
     }
     with StackReader(probability_path) as stack:
         shown = stack.description["segment"]
-        usual_area_px = card["cell_area_px"] / shown["scale"] ** 2
+        limits = area_limits_px(card["cell_area_px"] / shown["scale"] ** 2, card["small_part"])
         settings = {
             "method": method,
             "seed_threshold": seed_threshold,
             **{name: card[name] if value is None else value for name, value in given.items()},
-            "min_area_px": least_area_px(usual_area_px) if min_area_px is None else min_area_px,
-            "small_area_px": round(card["small_part"] * usual_area_px) if min_area_px is None else 0,
+            **(limits if min_area_px is None else {"min_area_px": min_area_px, "small_area_px": 0}),
             "fill_holes": fill_holes,
             "network_scale": shown["network_scale"],
         }

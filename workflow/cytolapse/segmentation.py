@@ -161,7 +161,9 @@ def segment_movie(
     clock.report(info["path"], movie.frames)
 
 
-def measured_diameter_px(planes: Sequence[np.ndarray], model: Model, predictor: Predictor) -> float | None:
+def measured_diameter_px(
+    planes: Sequence[np.ndarray], model: Model, predictor: Predictor, *, name: str
+) -> float | None:
     """As `diameters.measure_diameter_px`, by a model.
 
     Parameters
@@ -171,6 +173,8 @@ def measured_diameter_px(planes: Sequence[np.ndarray], model: Model, predictor: 
     model : Model
     predictor : Predictor
         Of that model. Its scale is another one afterwards.
+    name : str
+        Of the movie or image, for the log.
 
     Returns
     -------
@@ -185,7 +189,7 @@ def measured_diameter_px(planes: Sequence[np.ndarray], model: Model, predictor: 
         cuts = Cuts(model.split_depth, model.split_neck)
         return find_cells(probability, model.threshold, least_px, scale, cuts, model.min_confidence)
 
-    return measure_diameter_px(planes, predict, label, diameter_px(model.cell_area_px) * model.scale)
+    return measure_diameter_px(planes, predict, label, diameter_px(model.cell_area_px) * model.scale, name=name)
 
 
 def _movie_diameter_px(info: Mapping, model: Model, predictor: Predictor) -> float | None:
@@ -193,7 +197,7 @@ def _movie_diameter_px(info: Mapping, model: Model, predictor: Predictor) -> flo
         limits = movie_limits(movie, info, model.normalisation)
         sampled = list(sampled_planes(movie, info))[:: math.ceil(SAMPLED_FRAMES / _PLANES)]
         planes = [normalise(plane, limits, model.normalisation) for plane in sampled]
-    found_px = measured_diameter_px(planes, model, predictor)
+    found_px = measured_diameter_px(planes, model, predictor, name=info["path"])
     if found_px is None:
         text = "%s: no cell was found to measure cell_diameter_px by: frames are taken as they are; give a number"
         log.warning(text, info["path"])
