@@ -272,6 +272,28 @@ def as_markdown(results: list[dict]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def by_images(results: list[dict]) -> str:
+    """SEG, SEG against people and AP50 by how many images taught; of tasks with several such numbers, one view.
+
+    Where two parts came to the same training, as one of all images and one of their number do, the last is shown.
+    """
+    shown: dict[tuple[str, ...], dict[int, str]] = {}
+    for each in results:
+        if each["images"] and each["views"] == 1:
+            # Fifteen images of a movie leave others to judge by, and are a task of their own.
+            task = each["task"].removesuffix(f"_{each['images']}")
+            outlines = ", ".join(f"{each[name]:.3f}" for name in ("SEG", "SEG_human") if name in each)
+            learner = (task, each["network"], each["start"] or "random weights")
+            shown.setdefault(learner, {})[each["images"]] = f"{outlines}; {each['AP50']:.3f}"
+    several = {learner: scores for learner, scores in sorted(shown.items()) if len(scores) > 1}
+    rows = [["images", *map(", ".join, several)], ["---"] * (1 + len(several))]
+    rows += [
+        [str(images), *(scores.get(images, "") for scores in several.values())]
+        for images in sorted({images for scores in several.values() for images in scores})
+    ]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
 def parts_of(wanted: Iterable[str]) -> list[Part]:
     """The parts that were asked for, in the order of the tasks."""
     tasks = {task.name: task for task in stills.TASKS}
@@ -319,9 +341,10 @@ def main() -> None:
         if not kept.exists():
             result = judge_part(part, options.folder, kept.with_suffix(".png"), views=options.views)
             kept.write_text(json.dumps(result, indent=1) + "\n")
-    text = as_markdown([json.loads(path.read_text()) for path in sorted(options.folder.glob("*.json"))])
-    print(text)
-    write_between_marks(DOCS, "stills", text)
+    results = [json.loads(path.read_text()) for path in sorted(options.folder.glob("*.json"))]
+    for name, text in (("stills", as_markdown(results)), ("images", by_images(results))):
+        print(text)
+        write_between_marks(DOCS, name, text)
 
 
 if __name__ == "__main__":

@@ -106,6 +106,34 @@ def test_intervals_hold_the_score_and_are_wider_where_one_track_is_all_that_fail
     assert spans["one"] > 2 * spans["turns"]
 
 
+def test_the_table_by_images_sets_starts_side_by_side_and_leaves_out_what_has_one_number_of_images(segmentation):
+    def row(task, images, start, seg, **more):
+        scores = {"network": "googlenet_unet", "views": 1, "AP50": 0.9, **more}
+        return {"task": task, "images": images, "start": start, "SEG": seg, **scores}
+
+    rows = [
+        row("hela", 1, None, 0.5, SEG_human=0.4),
+        row("hela_15", 15, None, 0.6),
+        row("hela", 1, "nuclei", 0.7),
+        row("hela", 7, "nuclei", 0.75),
+        row("hela", 7, "nuclei", 0.8),
+        row("hela", 7, "nuclei", 0.85, views=4),
+        row("hela", 0, "nuclei", 0.3),
+        row("sim", 7, None, 0.9),
+        row("gowt1_15", 7, None, 0.9),
+    ]
+
+    table = segmentation.by_images(rows)
+
+    assert table.splitlines() == [
+        "| images | hela, googlenet_unet, nuclei | hela, googlenet_unet, random weights |",
+        "| --- | --- | --- |",
+        "| 1 | 0.700; 0.900 | 0.500, 0.400; 0.900 |",
+        "| 7 | 0.800; 0.900 |  |",
+        "| 15 |  | 0.600; 0.900 |",
+    ]
+
+
 @pytest.mark.parametrize(
     ("part", "said"),
     [
