@@ -152,7 +152,7 @@ def test_a_part_that_cannot_be_is_refused_before_anything_is_trained(segmentatio
 def test_seg_is_that_of_an_independent_program(benchmarks, tmp_path):
     import scores
 
-    # One of four is missed, one too small, two are in one mask, and one is found in vain.
+    # Of four cells two lack a row, one of them shares its mask with the third, one is missed, and one is found in vain.
     found = np.where(TRUTH == 4, 0, TRUTH)
     found[20] = 0
     found[found == 3] = 2
